@@ -1,0 +1,141 @@
+"""Which programs make up a served Parley, and at which addresses do they meet?"""
+
+import json
+import os
+import secrets
+import socket
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+
+from config.processes import Program, marked_environment
+
+LOOPBACK = "127.0.0.1"
+WORKER_PROCESSES = 2
+SANDBOX_KEY = "sk_test_sandbox"
+ADDRESS_FILE = "serve.json"
+
+
+class PortTaken(Exception):
+    """Another program listens on the port."""
+
+
+@dataclass(frozen=True)
+class Addresses:
+    """Where the served programs listen; `stripe_url` is None where the real Stripe is used."""
+
+    data_dir: Path
+    url: str
+    port: int
+    stripe_port: int | None
+
+    @property
+    def stripe_url(self) -> str | None:
+        return None if self.stripe_port is None else f"http://{LOOPBACK}:{self.stripe_port}"
+
+    def publish(self) -> None:
+        """Write down the addresses for other commands that work on the same data directory."""
+        unfinished = self.data_dir / f"{ADDRESS_FILE}.new"
+        unfinished.write_text(json.dumps({"url": self.url, "stripe_url": self.stripe_url}))
+        unfinished.rename(self.data_dir / ADDRESS_FILE)
+
+    def withdraw(self) -> None:
+        (self.data_dir / ADDRESS_FILE).unlink(missing_ok=True)
+
+
+def choose_addresses(data_dir: Path, port: int) -> Addresses:
+    """The addresses for a web server at `port` (0: a free one). Raises PortTaken."""
+    port = free_port(port)
+    stripe_port = None if os.environ.get("STRIPE_API_KEY") else free_port(0)
+    return Addresses(data_dir=data_dir, url=f"http://{LOOPBACK}:{port}", port=port, stripe_port=stripe_port)
+
+
+def free_port(port: int) -> int:
+    """The port itself, or a free one for 0. Raises PortTaken: the web server would share the port instead of refusing."""
+    with socket.socket() as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind((LOOPBACK, port))
+        except OSError as refusal:
+            raise PortTaken(f"port {port} cannot be used: {refusal.strerror}") from refusal
+        return int(probe.getsockname()[1])
+
+
+def programs(addresses: Addresses, *, web_workers: int) -> list[Program]:
+    """What is to run, first things first."""
+    environment = marked_environment(addresses.data_dir)
+    logs = addresses.data_dir / "logs"
+    logs.mkdir(exist_ok=True)
+    started: list[Program] = []
+    if addresses.stripe_port is not None:
+        secret = webhook_secret(addresses.data_dir)
+        command = stripe_stand_in(addresses, secret)
+        started.append(Program("Stripe stand-in", command, environment, logs / "stripe.log"))
+        environment = environment | {
+            "STRIPE_API_BASE": f"{addresses.stripe_url}",
+            "STRIPE_API_KEY": SANDBOX_KEY,
+            "STRIPE_WEBHOOK_SECRET": secret,
+        }
+    started.append(Program("web server", web_server(addresses, web_workers), environment, logs / "web.log"))
+    started.append(Program("worker", worker(addresses), environment, logs / "worker.log"))
+    return started
+
+
+def web_server(addresses: Addresses, workers: int) -> list[str]:
+    command = [
+        sys.executable,
+        "-m",
+        "granian",
+        "--interface",
+        "wsgi",
+        "--host",
+        LOOPBACK,
+        "--port",
+        str(addresses.port),
+    ]
+    command += ["--workers", str(workers), "--respawn-failed-workers", "--workers-kill-timeout", "5"]
+    return [*command, "--log-level", "warning", "config.wsgi:application"]
+
+
+def worker(addresses: Addresses) -> list[str]:
+    """The background worker with the scheduler inside; there is one of each, so they need not look for others of their kind."""
+    command = [
+        sys.executable,
+        "-m",
+        "celery",
+        "--app",
+        "config.celery",
+        "--quiet",
+        "worker",
+        "--beat",
+        "--loglevel",
+        "WARNING",
+    ]
+    command += ["--schedule", str(addresses.data_dir / "celerybeat-schedule"), "--concurrency", str(WORKER_PROCESSES)]
+    return [*command, "--without-gossip", "--without-mingle", "--without-heartbeat"]
+
+
+def stripe_stand_in(addresses: Addresses, secret: str) -> list[str]:
+    state = addresses.data_dir / "stripe"
+    state.mkdir(exist_ok=True)
+    command = [
+        sys.executable,
+        "-m",
+        "sandbox.stripe_server",
+        "--data",
+        str(state),
+        "--port",
+        str(addresses.stripe_port),
+    ]
+    command += ["--port-file", str(state / "port"), "--webhook-url", f"{addresses.url}/stripe/webhook"]
+    return [*command, "--webhook-secret", secret]
+
+
+def webhook_secret(data_dir: Path) -> str:
+    """The secret the stand-in signs with, made once for a data directory."""
+    file = data_dir / "stripe_webhook_secret"
+    if not file.exists():
+        descriptor = os.open(file, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
+        with os.fdopen(descriptor, "w") as written:
+            written.write(f"whsec_{secrets.token_hex(24)}")
+    return file.read_text()

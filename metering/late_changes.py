@@ -1,0 +1,40 @@
+"""Which usage changed after somebody had counted it?
+
+Counting leaves a meter reading (up to which settling instant); a fold that touches anything before it notes the day.
+Billing takes the notes of a customer, recounts the periods they fall into and bills the difference.
+"""
+
+import datetime as dt
+import uuid
+from collections.abc import Iterable, Mapping
+
+from metering.models import LateChange, MeterReading
+
+
+def note_late_changes(touched: Mapping[uuid.UUID, Iterable[dt.datetime]], *, now: dt.datetime) -> None:
+    """Note the days of settling instants up to which somebody has already counted the customer's usage."""
+    read_to = dict(MeterReading.objects.filter(customer__in=touched).values_list("customer_id", "read_to"))
+    late = sorted(
+        {
+            (customer_id, instant.astimezone(dt.UTC).date())
+            for customer_id, instants in touched.items()
+            if customer_id in read_to
+            for instant in instants
+            if instant < read_to[customer_id]
+        }
+    )
+    # An update even where the row is there: its lock makes a concurrent recount wait for this transaction.
+    LateChange.objects.bulk_create(
+        [LateChange(customer_id=customer_id, day=day, noted_at=now) for customer_id, day in late],
+        update_conflicts=True,
+        update_fields=["noted_at"],
+        unique_fields=["customer_id", "day"],
+    )
+
+
+def take_late_days(customer_id: uuid.UUID) -> list[dt.date]:
+    """Remove and return the customer's noted days; the caller holds the usage lock and recounts before it commits."""
+    notes = LateChange.objects.filter(customer=customer_id)
+    days = list(notes.values_list("day", flat=True))
+    notes.delete()
+    return days

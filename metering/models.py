@@ -1,0 +1,240 @@
+"""What happened: events, the conversations folded from them, and the work still to be done on both.
+
+The high-volume tables carry the customer in every key, so that they can be sharded by it; they have no triggers
+and no database-level foreign keys, because either would cost every event a look-up (ingest resolves the customer
+itself, under a lock).
+"""
+
+from typing import Any
+
+from django.db import models
+from django.db.models import F, Q
+
+from api.ids import uuid7
+from metering.supplier_models import SupplierRate
+from plans.models import Customer, TierSchemeVersion
+
+__all__ = [
+    "Conversation",
+    "Correction",
+    "Event",
+    "LateChange",
+    "MeterReading",
+    "QuarantinedEvent",
+    "SupplierRate",
+]
+
+
+def _shard_key() -> "models.ForeignKey[Any, Any]":
+    return models.ForeignKey(Customer, on_delete=models.PROTECT, related_name="+", db_constraint=False, db_index=False)
+
+
+class Kind(models.TextChoices):
+    COMPLETION = "completion"
+    TOOL = "tool"
+    EMBEDDING = "embedding"
+    OTHER = "other"
+    CLOSE = "close", "not a call: somebody ended the conversation"
+
+
+class Event(models.Model):
+    """One model call (or a close), identified by the customer and the caller's event id for ever."""
+
+    pk = models.CompositePrimaryKey("customer_id", "event_id")
+    customer = _shard_key()
+    event_id = models.TextField(db_collation="C")
+    conversation = models.TextField(db_collation="C", help_text="The caller's conversation reference.")
+    occurred_at = models.DateTimeField()
+    received_at = models.DateTimeField()
+    provider = models.TextField()
+    model = models.TextField()
+    kind = models.TextField(choices=Kind)
+    status = models.TextField(choices=[("ok", "ok"), ("error", "error")])
+    attempt = models.SmallIntegerField()
+    turn = models.IntegerField(null=True)
+    input_tokens = models.IntegerField()
+    cache_read_tokens = models.IntegerField()
+    cache_write_tokens = models.IntegerField()
+    output_tokens = models.IntegerField()
+    reasoning_tokens = models.IntegerField()
+    outcome = models.TextField(null=True)  # noqa: DJ001 - no outcome is not an empty one
+    feature = models.TextField(null=True)  # noqa: DJ001 - likewise
+    byok = models.BooleanField()
+    rate = models.ForeignKey(
+        SupplierRate,
+        on_delete=models.PROTECT,
+        null=True,
+        related_name="+",
+        db_constraint=False,
+        db_index=False,
+    )
+    cost_nanos = models.BigIntegerField(null=True, help_text="Supplier cost in nano-dollars; NULL: unpriced.")
+    corrected = models.BooleanField(help_text="Voided or amended: reports of the same id no longer change it.")
+    voided = models.BooleanField()
+
+    class Meta:
+        indexes = [
+            models.Index(fields=["customer", "conversation", "occurred_at"], name="event_by_conversation"),
+            models.Index(fields=["customer", "conversation"], name="event_closes", condition=Q(kind="close")),
+        ]
+
+    def __str__(self) -> str:
+        return self.event_id
+
+
+class Conversation(models.Model):
+    """One sitting of a conversation reference: a fold over its events, and, once settled, its tier.
+
+    `revision` counts the folds. The unprefixed sums hold every call; `retry_` the part of retries and errors.
+    `settled_at` repeats `settles_at` when the sitting is settled and is NULL before: the moving instant is in no
+    index, so that folding an open conversation stays a cheap (heap-only) update.
+    """
+
+    pk = models.CompositePrimaryKey("id", "customer_id")
+    id = models.UUIDField(default=uuid7)
+    customer = _shard_key()
+    reference = models.TextField(db_collation="C")
+    ordinal = models.IntegerField()
+    boundary = models.ForeignKey(
+        TierSchemeVersion, on_delete=models.PROTECT, related_name="+", db_constraint=False, db_index=False
+    )
+    opened_at = models.DateTimeField()
+    last_event_at = models.DateTimeField()
+    closed_at = models.DateTimeField(null=True)
+    settles_at = models.DateTimeField()
+    revision = models.IntegerField()
+
+    calls = models.IntegerField()
+    retry_calls = models.IntegerField()
+    first_completions = models.IntegerField(help_text="Successful completions at the first attempt.")
+    min_turn = models.IntegerField(null=True)
+    max_turn = models.IntegerField(null=True)
+    input_tokens = models.BigIntegerField()
+    cache_read_tokens = models.BigIntegerField()
+    cache_write_tokens = models.BigIntegerField()
+    output_tokens = models.BigIntegerField()
+    reasoning_tokens = models.BigIntegerField()
+    retry_input_tokens = models.BigIntegerField()
+    retry_cache_read_tokens = models.BigIntegerField()
+    retry_cache_write_tokens = models.BigIntegerField()
+    retry_output_tokens = models.BigIntegerField()
+    peak_context = models.BigIntegerField()
+    peak_context_first = models.BigIntegerField(help_text="The largest context of a call that is no retry.")
+    cost_nanos = models.BigIntegerField()
+    retry_cost_nanos = models.BigIntegerField()
+    byok_cost_nanos = models.BigIntegerField(help_text="What the customer paid the provider itself.")
+    unpriced_calls = models.IntegerField()
+    outcome = models.TextField(null=True)  # noqa: DJ001 - no outcome is not an empty one
+    outcome_at = models.DateTimeField(null=True)
+
+    settled_at = models.DateTimeField(null=True)
+    scheme_version = models.ForeignKey(
+        TierSchemeVersion,
+        on_delete=models.PROTECT,
+        null=True,
+        related_name="+",
+        db_constraint=False,
+        db_index=False,
+    )
+    tier = models.TextField(null=True)  # noqa: DJ001 - no tier yet
+    turns = models.IntegerField(null=True)
+    counted_tokens = models.BigIntegerField(null=True)
+
+    class Meta:
+        constraints = [
+            models.UniqueConstraint(fields=["customer", "reference", "ordinal"], name="conversation_sitting_once"),
+            models.CheckConstraint(
+                name="conversation_settled_whole",
+                condition=Q(
+                    settled_at__isnull=True,
+                    scheme_version__isnull=True,
+                    tier__isnull=True,
+                    turns__isnull=True,
+                    counted_tokens__isnull=True,
+                )
+                | Q(
+                    settled_at=F("settles_at"),
+                    scheme_version__isnull=False,
+                    tier__isnull=False,
+                    turns__isnull=False,
+                    counted_tokens__isnull=False,
+                ),
+            ),
+        ]
+        indexes = [
+            models.Index(fields=["customer"], name="conversation_open", condition=Q(settled_at__isnull=True)),
+            models.Index(
+                fields=["customer", "settled_at"],
+                include=["tier"],
+                name="conversation_settled",
+                condition=Q(settled_at__isnull=False),
+            ),
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.reference} #{self.ordinal}"
+
+
+class Correction(models.Model):
+    """History of a deliberate correction: what an event said before and after a void or an amendment."""
+
+    id = models.UUIDField(primary_key=True, default=uuid7, editable=False)
+    customer = models.ForeignKey(Customer, on_delete=models.PROTECT, related_name="+")
+    event_id = models.TextField(db_collation="C")
+    action = models.TextField(choices=[("void", "void"), ("amend", "amend")])
+    reason = models.TextField()
+    before = models.JSONField()
+    after = models.JSONField(null=True)
+    created_at = models.DateTimeField()
+
+    class Meta:
+        indexes = [models.Index(fields=["customer", "event_id"], name="correction_by_event")]
+
+    def __str__(self) -> str:
+        return f"{self.action} {self.event_id}"
+
+
+class QuarantinedEvent(models.Model):
+    """A readable event nobody can be billed for yet, kept as sent until its customer exists."""
+
+    id = models.UUIDField(primary_key=True, default=uuid7, editable=False)
+    customer_key = models.TextField(db_collation="C")
+    event_id = models.TextField(db_collation="C")
+    reason = models.TextField()
+    body = models.JSONField()
+    body_sha256 = models.BinaryField(max_length=32)
+    received_at = models.DateTimeField()
+    released_at = models.DateTimeField(null=True)
+
+    class Meta:
+        constraints = [
+            models.UniqueConstraint(fields=["customer_key", "event_id", "body_sha256"], name="quarantined_once")
+        ]
+        indexes = [
+            models.Index(fields=["customer_key"], name="quarantine_waiting", condition=Q(released_at__isnull=True))
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.customer_key}/{self.event_id}"
+
+
+class MeterReading(models.Model):
+    """Up to which settling instant a customer's usage has been counted by somebody who relies on it."""
+
+    customer = models.OneToOneField(Customer, on_delete=models.CASCADE, primary_key=True, related_name="+")
+    read_to = models.DateTimeField()
+
+    def __str__(self) -> str:
+        return f"{self.customer_id} to {self.read_to}"
+
+
+class LateChange(models.Model):
+    """A day (UTC) whose settled usage changed after it was counted; billing recounts and deletes the row."""
+
+    pk = models.CompositePrimaryKey("customer_id", "day")
+    customer = _shard_key()
+    day = models.DateField()
+    noted_at = models.DateTimeField()
+
+    def __str__(self) -> str:
+        return f"{self.customer_id} {self.day}"

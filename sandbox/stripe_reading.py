@@ -1,0 +1,160 @@
+"""What is there to see? Lists with cursors, retrieval, search by metadata, and `expand`."""
+
+import re
+from collections.abc import Callable
+from typing import Any
+
+from sandbox.stripe_desk import Desk, Params, page
+from sandbox.stripe_refusal import Refusal, missing, not_played
+from sandbox.stripe_store import Object
+
+MOST = 100
+HANDLED = {"created", "ending_before", "expand", "limit", "starting_after"}
+CONDITION = re.compile(r"""^(metadata\[["']([^"']+)["']\]|[a-z_]+)\s*:\s*["']([^"']*)["']$""")
+
+
+def retrieve(noun: str) -> Callable[..., Object]:
+    """The operation that reads one object of that kind."""
+
+    def read(desk: Desk, params: Params, *path: str) -> Object:
+        return desk.need(noun, path[-1])
+
+    return read
+
+
+def listing(noun: str, url: str, *filters: str, owner: str = "") -> Callable[..., Object]:
+    """The operation that lists a kind, newest first. `owner`: the field that the id in the address is compared with."""
+
+    def read(desk: Desk, params: Params, *path: str) -> Object:
+        where = {name: value for name, value in params.items() if name in filters}
+        for name in params.keys() - HANDLED - set(filters):
+            raise not_played(f"the filter {name}", name)
+        if owner:
+            where[owner] = desk.need(owner, path[0])["id"]
+        things = desk.store.find(noun, where, newest_first=True, at=desk.now)
+        things = [thing for thing in things if not thing.get("deleted") and _created(thing, params)]
+        return _cut(desk, things, params, url.format(*path))
+
+    return read
+
+
+def invoice_lines(desk: Desk, params: Params, invoice: str) -> Object:
+    """Lines come in the order they were added."""
+    desk.need("invoice", invoice)
+    return _cut(desk, desk.lines_of(invoice), params, f"/v1/invoices/{invoice}/lines")
+
+
+def credit_note_lines(desk: Desk, params: Params, note: str) -> Object:
+    return _cut(desk, desk.need("credit_note", note)["lines"], params, f"/v1/credit_notes/{note}/lines")
+
+
+def invoice_payments(desk: Desk, params: Params) -> Object:
+    where = {name: params[name] for name in ("invoice", "status") if name in params}
+    if "payment" in params:
+        where["payment.payment_intent"] = params["payment"].get("payment_intent", "")
+    things = desk.store.find("invoice_payment", where, newest_first=True, at=desk.now)
+    return _cut(desk, [t for t in things if _created(t, params)], params, "/v1/invoice_payments")
+
+
+def events(desk: Desk, params: Params) -> Object:
+    if "delivery_success" in params:
+        raise not_played("the filter delivery_success", "delivery_success")
+    where = {"type": params["type"]} if "type" in params else {}
+    things = desk.store.find("event", where, newest_first=True)
+    wanted = params.get("types")
+    things = [t for t in things if _created(t, params) and (not wanted or t["type"] in wanted)]
+    return _cut(desk, things, params, "/v1/events")
+
+
+def search(noun: str, url: str) -> Callable[..., Object]:
+    """Stripe's search, as far as equality goes: `metadata["key"]:"value" AND status:"open"`."""
+
+    def read(desk: Desk, params: Params) -> Object:
+        things = desk.store.find(noun, newest_first=True, at=desk.now)
+        for condition in params["query"].split(" AND "):
+            parsed = CONDITION.match(condition.strip())
+            if parsed is None:
+                raise not_played(f"the search {condition!r}", "query")
+            name, key, value = parsed[1], parsed[2], parsed[3]
+            if key:
+                things = [t for t in things if t.get("metadata", {}).get(key) == value]
+            else:
+                things = [t for t in things if str(t.get(name)) == value]
+        limit = _limit(params)
+        shown = [desk.shown(thing) for thing in things[:limit]]
+        return {
+            "object": "search_result",
+            "data": shown,
+            "has_more": len(things) > limit,
+            "next_page": None,
+            "url": url,
+        }
+
+    return read
+
+
+def _created(thing: Object, params: Params) -> bool:
+    asked = params.get("created", {})
+    if isinstance(asked, int):
+        return bool(thing["created"] == asked)
+    at = thing.get("created", 0)
+    return bool(
+        at >= asked.get("gte", at) and at <= asked.get("lte", at) and not at <= asked.get("gt", at - 1)
+        and not at >= asked.get("lt", at + 1)
+    )  # fmt: skip
+
+
+def _limit(params: Params) -> int:
+    limit: int = params.get("limit", 10)
+    if not 1 <= limit <= MOST:
+        raise Refusal(400, f"This value must be between 1 and {MOST} (it currently is '{limit}').", param="limit")
+    return limit
+
+
+def _cut(desk: Desk, things: list[Object], params: Params, url: str) -> Object:
+    limit = _limit(params)
+    places = {thing["id"]: place for place, thing in enumerate(things)}
+    for name in ("starting_after", "ending_before"):
+        if name in params and params[name] not in places:
+            raise missing("object", params[name], name)
+    if "ending_before" in params:
+        before = things[: places[params["ending_before"]]]
+        cut = {**page(before[-limit:], limit, url), "has_more": len(before) > limit}
+    else:
+        start = places[params["starting_after"]] + 1 if "starting_after" in params else 0
+        cut = page(things[start:], limit, url)
+    cut["data"] = [desk.shown(thing) for thing in cut["data"]]
+    return cut
+
+
+# Expand
+
+
+def expand(desk: Desk, answer: Object, paths: list[str]) -> Object:
+    """The answer with ids replaced by their objects along paths such as `payments.data.payment.payment_intent`."""
+    for path in paths:
+        if path.count(".") > 3 and not path.startswith("data."):
+            raise Refusal(400, f"You cannot expand more than 4 levels of a property: {path}", param="expand")
+        _expand(desk, answer, path.split("."), path)
+    return answer
+
+
+def _expand(desk: Desk, place: Any, steps: list[str], path: str) -> None:
+    if isinstance(place, list):
+        for item in place:
+            _expand(desk, item, steps, path)
+        return
+    if not isinstance(place, dict) or not steps:
+        return
+    step, rest = steps[0], steps[1:]
+    if step == "payments" and place.get("object") == "invoice" and step not in place:
+        payments = desk.store.find("invoice_payment", {"invoice": place["id"]})
+        place[step] = page(payments, 10, f"/v1/invoice_payments?invoice={place['id']}")
+    if step not in place:
+        raise Refusal(400, f"This property cannot be expanded ({path}).", param="expand")
+    if isinstance(place[step], str):
+        found = desk.store.get(place[step])
+        if found is None:
+            raise Refusal(400, f"This property cannot be expanded ({path}).", param="expand")
+        place[step] = desk.shown(found)
+    _expand(desk, place[step], rest, path)

@@ -1,0 +1,300 @@
+"""Periods tile time from the anchor, in every zone, from every start day; shares of them are exact."""
+
+import datetime as dt
+import zoneinfo
+from calendar import monthrange
+from collections.abc import Iterator
+from decimal import Decimal
+from fractions import Fraction
+from itertools import pairwise
+from typing import Literal
+
+import pytest
+from hypothesis import assume, given
+from hypothesis import strategies as st
+
+from plans import calendar
+from plans.calendar import (
+    Anchor,
+    BeforeAnchor,
+    PartOutsidePeriod,
+    Period,
+    UnknownZone,
+    boundary,
+    period,
+    period_at,
+    prorate,
+    share_of,
+    time_zone,
+)
+from plans.money import to_minor
+
+MICROSECOND = dt.timedelta(microseconds=1)
+ZONES = sorted(calendar._zone_names())
+Interval = Literal["month", "year"]
+
+
+def anchor_on(text: str, zone: str = "UTC") -> Anchor:
+    return Anchor(dt.datetime.fromisoformat(text), zone)
+
+
+def shown(instant: dt.datetime, zone: str) -> str:
+    return instant.astimezone(zoneinfo.ZoneInfo(zone)).isoformat()
+
+
+def test_a_short_month_does_not_shift_the_ones_after_it() -> None:
+    anchor = anchor_on("2026-01-31T00:00:00+00:00")
+    days = [boundary(anchor, "month", index).date().isoformat() for index in range(5)]
+    assert days == ["2026-01-31", "2026-02-28", "2026-03-31", "2026-04-30", "2026-05-31"]
+
+
+def test_a_leap_day_is_kept_on_the_last_of_february_in_common_years() -> None:
+    anchor = anchor_on("2028-02-29T00:00:00+00:00")
+    days = [boundary(anchor, "year", index).date().isoformat() for index in range(5)]
+    assert days == ["2028-02-29", "2029-02-28", "2030-02-28", "2031-02-28", "2032-02-29"]
+
+
+@pytest.mark.parametrize(
+    ("start", "zone", "index", "wanted"),
+    [
+        ("2026-02-28T00:00:00+01:00", "Europe/Berlin", 1, "2026-03-28T00:00:00+01:00"),
+        ("2026-01-29T02:30:00+01:00", "Europe/Berlin", 2, "2026-03-29T03:00:00+02:00"),
+        ("2026-01-25T02:30:00+01:00", "Europe/Berlin", 9, "2026-10-25T02:30:00+02:00"),
+        ("2018-10-04T00:00:00-03:00", "America/Sao_Paulo", 1, "2018-11-04T01:00:00-02:00"),
+        ("2011-10-30T12:00:00-10:00", "Pacific/Apia", 2, "2011-12-31T00:00:00+14:00"),
+        ("2026-09-04T02:15:00+10:30", "Australia/Lord_Howe", 1, "2026-10-04T02:30:00+11:00"),
+        ("2026-01-08T02:30:00.000001-05:00", "America/New_York", 2, "2026-03-08T03:00:00-04:00"),
+        ("2026-01-31T23:30:00+00:00", "Asia/Tokyo", 1, "2026-03-01T08:30:00+09:00"),
+    ],
+)
+def test_a_period_begins_when_the_customers_clock_says_so(start: str, zone: str, index: int, wanted: str) -> None:
+    assert shown(boundary(anchor_on(start, zone), "month", index), zone) == wanted
+
+
+def test_the_first_boundary_is_the_anchor_even_in_a_repeated_hour() -> None:
+    second = anchor_on("2026-11-01T01:30:00-05:00", "America/New_York")
+    assert boundary(second, "month", 0) == second.starts_at
+    assert shown(boundary(second, "month", 1), second.zone) == "2026-12-01T01:30:00-05:00"
+
+
+def test_a_boundary_belongs_to_the_period_that_begins_there() -> None:
+    anchor = anchor_on("2026-01-31T00:00:00+01:00", "Europe/Berlin")
+    march = boundary(anchor, "month", 2)
+    assert period_at(anchor, "month", march).index == 2
+    assert period_at(anchor, "month", march - MICROSECOND).index == 1
+    assert period_at(anchor, "month", march - MICROSECOND).end == march
+
+
+def test_there_is_nothing_before_the_anchor() -> None:
+    anchor = anchor_on("2026-01-31T00:00:00+00:00")
+    with pytest.raises(BeforeAnchor):
+        period_at(anchor, "month", anchor.starts_at - MICROSECOND)
+    with pytest.raises(BeforeAnchor):
+        boundary(anchor, "month", -1)
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "",
+        "Berlin",
+        "europe/berlin",
+        "America",
+        "right/UTC",
+        "posix/UTC",
+        "localtime",
+        "Factory",
+        "../UTC",
+        "/etc/passwd",
+        "UTC\0",
+        "+01:00",
+    ],
+)
+def test_an_unknown_zone_is_refused(name: str) -> None:
+    with pytest.raises(UnknownZone):
+        time_zone(name)
+    with pytest.raises(UnknownZone):
+        anchor_on("2026-01-01T00:00:00+00:00", name)
+
+
+def test_an_anchor_without_an_offset_is_refused() -> None:
+    with pytest.raises(ValueError, match="offset"):
+        anchor_on("2026-01-01T00:00:00")
+
+
+def test_every_start_day_of_four_centuries_is_clamped_to_the_length_of_the_month() -> None:
+    """H09, all 146,097 days: the day is the anchor's or the month's last, and a year is twelve months."""
+    first = dt.datetime(2000, 1, 1, 12, tzinfo=dt.UTC)
+    for number in range(146_097):
+        anchor = Anchor(first + dt.timedelta(number), "UTC")
+        start = anchor.starts_at
+        previous = start
+        for months in (1, 2, 12):
+            found = boundary(anchor, "month", months)
+            year, month = divmod(start.year * 12 + start.month - 1 + months, 12)
+            assert (found.year, found.month) == (year, month + 1)
+            assert found.day == min(start.day, monthrange(year, month + 1)[1])
+            assert previous < found
+            previous = found
+        assert boundary(anchor, "year", 1) == found
+
+
+@pytest.mark.parametrize("quarter", range(4))
+def test_periods_tile_time_in_every_zone(quarter: int) -> None:
+    """H10: boundaries rise, and the periods' lengths add up to the time that passed."""
+    for zone in ZONES[quarter::4]:
+        for start in ("2009-12-31T00:00:00+00:00", "2010-08-29T02:30:00+00:00"):
+            anchor = anchor_on(start, zone)
+            bounds = [boundary(anchor, "month", index) for index in range(36)]
+            lengths = [after - before for before, after in pairwise(bounds)]
+            assert all(dt.timedelta(27) < length < dt.timedelta(32) for length in lengths), zone
+            assert sum(lengths, dt.timedelta()) == bounds[-1] - anchor.starts_at
+
+
+def clock_changes(zone: zoneinfo.ZoneInfo) -> Iterator[dt.datetime]:
+    """Every instant from 2005 to 2030 at which the offset of the zone becomes another."""
+    last = dt.datetime(2005, 1, 1, tzinfo=dt.UTC)
+    for _ in range(26 * 73):
+        now = last + dt.timedelta(5)
+        if now.astimezone(zone).utcoffset() != (offset := last.astimezone(zone).utcoffset()):
+            before, after = last, now
+            while after - before > dt.timedelta(seconds=1):
+                middle = before + (after - before) // 2
+                middle = middle.replace(microsecond=0)
+                if middle.astimezone(zone).utcoffset() == offset:
+                    before = middle
+                else:
+                    after = middle
+            yield after
+        last = now
+
+
+@pytest.mark.parametrize("quarter", range(4))
+def test_skipped_and_repeated_times_begin_at_their_first_instant_in_every_zone(quarter: int) -> None:
+    """Every clock change of 26 years in all zones: a period due within it begins at the first instant that serves."""
+    gaps = repeats = 0
+    for name in ZONES[quarter::4]:
+        zone = zoneinfo.ZoneInfo(name)
+        for change in clock_changes(zone):
+            before = (change - MICROSECOND).astimezone(zone)
+            after = change.astimezone(zone)
+            old, new = before.replace(tzinfo=None, fold=0) + MICROSECOND, after.replace(tzinfo=None, fold=0)
+            middle = old + (new - old) // 2
+            anchor = january_anchor(middle, zone)
+            index = (middle.year - 2004) * 12 + middle.month - 1
+            found = boundary(anchor, "month", index)
+            if new > old:
+                gaps += 1
+                assert found == change, (name, middle)
+            else:
+                repeats += 1
+                assert found == change - (old - middle), (name, middle)
+            assert period_at(anchor, "month", found).index == index
+            assert period_at(anchor, "month", found - MICROSECOND).index == index - 1
+    assert gaps > 500 and repeats > 500
+
+
+def january_anchor(wall: dt.datetime, zone: zoneinfo.ZoneInfo) -> Anchor:
+    """An anchor in January 2004, which has all days, showing the same day and time."""
+    start = wall.replace(year=2004, month=1, tzinfo=zone)
+    assert start.astimezone(dt.UTC).astimezone(zone).replace(tzinfo=None) == start.replace(tzinfo=None)
+    return Anchor(start, zone.key)
+
+
+instants = st.datetimes(dt.datetime(1971, 1, 1), dt.datetime(2500, 1, 1), timezones=st.just(dt.UTC))
+intervals: st.SearchStrategy[Interval] = st.sampled_from(["month", "year"])
+zones = st.sampled_from(ZONES)
+
+
+@given(instants, zones, intervals, instants)
+def test_every_instant_after_the_anchor_is_in_exactly_one_period(
+    start: dt.datetime, zone: str, interval: Interval, instant: dt.datetime
+) -> None:
+    assume(instant >= start)
+    anchor = Anchor(start, zone)
+    found = period_at(anchor, interval, instant)
+    assert found.start <= instant < found.end
+    assert period(anchor, interval, found.index) == found
+    assert found.end == boundary(anchor, interval, found.index + 1)
+
+
+@given(instants, zones, intervals, st.integers(0, 1200))
+def test_no_instant_before_a_boundary_shows_its_time_or_a_later_one(
+    start: dt.datetime, zone: str, interval: Interval, index: int
+) -> None:
+    """The rule of the page, checked from outside: within the day before, the clock never showed it."""
+    anchor = Anchor(start, zone)
+    found, following = boundary(anchor, interval, index), boundary(anchor, interval, index + 1)
+    assert found < following
+    wall = start.astimezone(zoneinfo.ZoneInfo(zone)).replace(tzinfo=None, fold=0)
+    local = found.astimezone(zoneinfo.ZoneInfo(zone)).replace(tzinfo=None, fold=0)
+    wanted = dt.datetime.combine(local, wall.time())
+    assert index == 0 or local == wanted or local.time() < wall.time() or local > wanted
+    earlier = (found - MICROSECOND).astimezone(zoneinfo.ZoneInfo(zone)).replace(tzinfo=None, fold=0)
+    assert index == 0 or earlier < local
+
+
+def whole_of(seconds: int) -> Period:
+    start = dt.datetime(2026, 1, 31, tzinfo=dt.UTC)
+    return Period(0, start, start + dt.timedelta(seconds=seconds))
+
+
+@st.composite
+def cut_periods(draw: st.DrawFn) -> tuple[Period, list[dt.datetime]]:
+    whole = whole_of(draw(st.integers(1, 366 * 86400)))
+    length = (whole.end - whole.start) // MICROSECOND
+    cuts = sorted(draw(st.lists(st.integers(0, length), min_size=3, max_size=3)))
+    return whole, [whole.start + cut * MICROSECOND for cut in cuts]
+
+
+amounts = st.decimals(-(10**15), 10**15, places=12)
+
+
+@given(amounts, cut_periods())
+def test_shares_of_a_period_add_up_and_never_exceed_it(amount: Decimal, cut: tuple[Period, list[dt.datetime]]) -> None:
+    """H07: exactly as fractions; as decimals to far beyond what any rounding can see."""
+    whole, (first, second, third) = cut
+    parts = Period(0, first, second), Period(0, second, third), Period(0, first, third)
+    shares = [share_of(part, whole) for part in parts]
+    assert shares[0] + shares[1] == shares[2] <= 1
+    decimals = [Fraction(prorate(amount, part, whole)) for part in parts]
+    assert abs(decimals[0] + decimals[1] - decimals[2]) < Fraction(1, 10**40)
+    assert all(abs(decimal) <= abs(Fraction(amount)) for decimal in decimals)
+    assert prorate(amount, whole, whole) == amount
+    assert prorate(amount, Period(0, first, first), whole) == 0
+
+
+@given(amounts, cut_periods())
+def test_a_share_rounds_as_the_exact_fraction_does(amount: Decimal, cut: tuple[Period, list[dt.datetime]]) -> None:
+    whole, (first, second, _) = cut
+    part = Period(0, first, second)
+    exact = Fraction(amount) * share_of(part, whole) * 100
+    nearest = (abs(exact) + Fraction(1, 2)).__floor__()
+    assert to_minor(prorate(amount, part, whole), "USD") == (nearest if exact >= 0 else -nearest)
+
+
+def test_a_half_cent_share_is_exactly_a_half_cent() -> None:
+    whole = whole_of(30 * 86400)
+    fifth = Period(0, whole.start + dt.timedelta(7), whole.start + dt.timedelta(13))
+    assert prorate(Decimal("0.025"), fifth, whole) == Decimal("0.005")
+    assert prorate(Decimal("1e60"), fifth, whole) == Decimal("2e59")
+
+
+def test_the_denominator_is_the_whole_period_wherever_the_part_begins() -> None:
+    whole = whole_of(30 * 86400)
+    for day in range(30):
+        part = Period(0, whole.start + dt.timedelta(day), whole.start + dt.timedelta(day + 1))
+        assert share_of(part, whole) == Fraction(1, 30)
+
+
+def test_a_part_outside_the_period_is_refused() -> None:
+    whole, moment = whole_of(60), dt.timedelta(seconds=1)
+    for start, end in [
+        (whole.start - moment, whole.end),
+        (whole.start, whole.end + moment),
+        (whole.end, whole.start),
+    ]:
+        with pytest.raises(PartOutsidePeriod):
+            prorate(Decimal(1), Period(0, start, end), whole)
+    with pytest.raises(PartOutsidePeriod):
+        share_of(Period(0, whole.start, whole.start), Period(0, whole.start, whole.start))

@@ -1,0 +1,313 @@
+"""Terms are read strictly, every mistake is named with its place, and the canonical form reads back the same."""
+
+import copy
+import datetime as dt
+import json
+from decimal import Decimal
+from typing import Any
+
+import msgspec
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from plans.durations import InvalidDuration, format_duration, parse_duration
+from plans.terms import Flat, Graduated, InvalidTerms, Package, Step, Volume, parse_terms, terms_to_json
+
+GROWTH: dict[str, Any] = {
+    "currency": "USD",
+    "interval": "month",
+    "base_fee": "49.00",
+    "tier_scheme": "default",
+    "rates": {
+        "simple": {"included": 1000, "price": {"model": "flat", "unit": "0.02"}},
+        "standard": {
+            "included": 200,
+            "price": {"model": "graduated", "steps": [{"up_to": 1000, "unit": "0.05"}, {"unit": "0.04"}]},
+        },
+        "complex": {
+            "included": 0,
+            "price": {"model": "volume", "steps": [{"up_to": 100, "unit": "0.20", "flat": "5.00"}, {"unit": "0.15"}]},
+        },
+        "enterprise": {"included": 0, "price": {"model": "package", "size": 10, "amount": "5.00"}},
+    },
+    "pool": None,
+    "minimum": None,
+    "maximum": None,
+    "trial_days": 0,
+    "grace": "PT1H",
+    "rollover": None,
+    "billable_outcomes": None,
+}
+
+
+def changed(pointer: str, value: Any) -> dict[str, Any]:
+    """GROWTH with `value` at a pointer such as "/rates/simple/included"; `...` takes the member away."""
+    raw = copy.deepcopy(GROWTH)
+    *path, last = [int(part) if part.isdigit() else part for part in pointer[1:].split("/")]
+    place: Any = raw
+    for part in path:
+        place = place[part]
+    if value is ...:
+        del place[last]
+    else:
+        place[last] = value
+    return raw
+
+
+def mistakes(raw: object) -> list[tuple[str, str]]:
+    with pytest.raises(InvalidTerms) as refused:
+        parse_terms(raw)
+    return refused.value.errors
+
+
+def test_the_terms_of_the_contract_are_read() -> None:
+    terms = parse_terms(GROWTH)
+    assert (terms.currency, terms.interval, terms.base_fee) == ("USD", "month", Decimal("49.00"))
+    assert terms.grace == dt.timedelta(hours=1)
+    assert list(terms.rates) == ["simple", "standard", "complex", "enterprise"]
+    assert terms.rates["simple"].included == 1000
+    assert terms.rates["simple"].price == Flat(unit=Decimal("0.02"))
+    assert terms.rates["standard"].price == Graduated(
+        steps=(Step(up_to=1000, unit=Decimal("0.05")), Step(unit=Decimal("0.04")))
+    )
+    assert isinstance(terms.rates["complex"].price, Volume)
+    assert terms.rates["enterprise"].price == Package(size=10, amount=Decimal("5.00"))
+
+
+def test_the_canonical_form_of_the_contract_is_the_contract() -> None:
+    written = terms_to_json(parse_terms(GROWTH))
+    assert json.dumps(written) == json.dumps(GROWTH)
+
+
+def test_the_canonical_form_does_not_depend_on_how_numbers_were_written() -> None:
+    sloppy = changed("/base_fee", "49") | {"grace": "P1DT30M"}
+    sloppy["rates"] = {"simple": {"price": {"model": "flat", "unit": "000.0200"}}}
+    written = terms_to_json(parse_terms(sloppy))
+    assert written["base_fee"] == "49.00"
+    assert written["grace"] == "PT24H30M"
+    assert written["rates"] == {"simple": {"included": 0, "price": {"model": "flat", "unit": "0.02"}}}
+
+
+def test_what_may_be_left_out_has_the_documented_default() -> None:
+    short = {name: GROWTH[name] for name in ("currency", "interval", "base_fee", "rates")}
+    assert parse_terms(short) == parse_terms(GROWTH)
+
+
+AN_AMOUNT = "must be a decimal number such as 0.05, not negative, with at most 12 decimals"
+A_STRING = 'must be a string of decimal major units, such as "0.05"'
+
+
+@pytest.mark.parametrize(
+    ("pointer", "value", "detail"),
+    [
+        ("/currency", ..., "is required"),
+        ("/interval", ..., "is required"),
+        ("/base_fee", ..., "is required"),
+        ("/rates", ..., "must be an object that prices 1 to 100 tiers"),
+        ("/rates", {}, "must be an object that prices 1 to 100 tiers"),
+        ("/rates", [], "must be an object that prices 1 to 100 tiers"),
+        ("/currency", "usd", "'usd' is not the upper-case ISO 4217 code of a currency that can be charged"),
+        ("/interval", "week", "Invalid enum value 'week'"),
+        ("/base_fee", 49, A_STRING),
+        ("/base_fee", 49.0, A_STRING),
+        ("/base_fee", "-1.00", AN_AMOUNT),
+        ("/base_fee", "NaN", AN_AMOUNT),
+        ("/base_fee", "1e3", AN_AMOUNT),
+        ("/base_fee", "", AN_AMOUNT),
+        ("/base_fee", "1,50", AN_AMOUNT),
+        ("/rates/simple/price/unit", "cheap", AN_AMOUNT),
+        ("/base_fee", "\uff14\uff19", AN_AMOUNT),
+        ("/base_fee", "1_000", AN_AMOUNT),
+        ("/base_fee", " 49", AN_AMOUNT),
+        ("/base_fee", "49\n", AN_AMOUNT),
+        ("/base_fee", "49.005", "can have at most 2 decimals in USD"),
+        ("/base_fee", "1000000000000.01", "must be at most 1000000000000"),
+        ("/base_fee", None, "Expected `decimal`, got `null`"),
+        ("/colour", "red", "is not a known field"),
+        ("/tier_scheme", "", "must have 1 to 64 characters"),
+        ("/grace", "P1M", "'P1M' is not an ISO 8601 duration such as PT24H or P1D"),
+        ("/grace", "-PT1H", "'-PT1H' is not an ISO 8601 duration such as PT24H or P1D"),
+        ("/grace", "P31DT1S", "must be an ISO 8601 duration of at most 31 days, such as PT1H"),
+        ("/grace", 3600, "must be an ISO 8601 duration of at most 31 days, such as PT1H"),
+        ("/rates/simple", None, "Expected `object`, got `null`"),
+        ("/rates/simple/included", -1, "must be at least 0"),
+        ("/rates/simple/included", 1.0, "Expected `int`, got `float`"),
+        ("/rates/simple/included", True, "Expected `int`, got `bool`"),
+        ("/rates/simple/included", "1000", "Expected `int`, got `str`"),
+        ("/rates/simple/price", ..., "is required"),
+        ("/rates/simple/price/model", ..., "is required"),
+        ("/rates/simple/price/model", "tiered", "Invalid value 'tiered'"),
+        ("/rates/simple/price/unit", ..., "is required"),
+        ("/rates/simple/price/unit", 0, A_STRING),
+        ("/rates/simple/price/unit", "0.0000000000001", AN_AMOUNT),
+        ("/rates/simple/price/size", 10, "is not a known field"),
+        ("/rates/enterprise/price/size", 0, "must be at least 1"),
+        ("/rates/enterprise/price/amount", 5, A_STRING),
+        ("/rates/standard/price/steps", [], "must have 1 to 100 steps"),
+        ("/rates/standard/price/steps/0/up_to", 0, "must be greater than 0, where the step before ends"),
+        ("/rates/standard/price/steps/0/up_to", None, "is required; only the last step is open-ended"),
+        ("/rates/standard/price/steps/0/up_to", ..., "is required; only the last step is open-ended"),
+        ("/rates/standard/price/steps/1/up_to", 2000, "must be left out or null: the last step is open-ended"),
+        ("/rates/standard/price/steps/0/up_to", 10.5, "Expected `int | null`, got `float`"),
+        ("/rates/complex/price/steps/0/flat", 5, A_STRING),
+    ],
+)
+def test_a_mistake_is_named_with_its_place(pointer: str, value: Any, detail: str) -> None:
+    assert mistakes(changed(pointer, value)) == [(pointer, detail)]
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("pool", {"credits": 5000, "weights": {"simple": 1}}),
+        ("minimum", "10.00"),
+        ("maximum", "10.00"),
+        ("trial_days", 14),
+        ("trial_days", False),
+        ("rollover", True),
+        ("billable_outcomes", []),
+    ],
+)
+def test_terms_of_a_later_release_are_refused_rather_than_ignored(name: str, value: Any) -> None:
+    assert mistakes(changed(f"/{name}", value)) == [(f"/{name}", "is not available yet; leave it out or null")]
+
+
+def test_all_mistakes_are_named_at_once() -> None:
+    raw = changed("/currency", "usd") | {"minimum": "1.00", "grace": "soon"}
+    raw["rates"]["simple"]["included"] = -1
+    raw["rates"]["a/b~c"] = {"price": {"model": "flat", "unit": 1}}
+    raw["rates"]["standard"]["price"]["steps"] = [{"up_to": 5, "unit": "-1"}, {"up_to": 5}, {"up_to": 4}]
+    assert [pointer for pointer, _ in mistakes(raw)] == [
+        "/minimum",
+        "/currency",
+        "/rates/simple/included",
+        "/rates/standard/price/steps/0/unit",
+        "/rates/standard/price/steps/1/up_to",
+        "/rates/standard/price/steps/2/up_to",
+        "/rates/standard/price/steps/2/up_to",
+        "/rates/a~1b~0c/price/unit",
+        "/grace",
+    ]
+
+
+@pytest.mark.parametrize("raw", [None, [], "terms", 1, {}])
+def test_what_is_no_terms_is_refused(raw: object) -> None:
+    assert mistakes(raw)
+
+
+def test_a_base_fee_must_be_payable_in_its_currency() -> None:
+    assert mistakes(changed("/base_fee", "49.5") | {"currency": "JPY"})[0][0] == "/base_fee"
+    assert mistakes(changed("/base_fee", "49.5") | {"currency": "ISK"})[0][0] == "/base_fee"
+    assert mistakes(changed("/base_fee", "1.005") | {"currency": "KWD"})[0][0] == "/base_fee"
+    assert parse_terms(changed("/base_fee", "49.000") | {"currency": "JPY"}).base_fee == 49
+
+
+prices = st.decimals(0, 10**12, places=12).map(lambda price: format(price, "f"))
+quantities = st.integers(1, 10**12)
+steps = st.lists(quantities, max_size=5, unique=True).flatmap(
+    lambda bounds: st.tuples(
+        *(st.fixed_dictionaries({"up_to": st.just(bound), "unit": prices, "flat": prices}) for bound in sorted(bounds)),
+        st.fixed_dictionaries({}, optional={"unit": prices, "flat": prices, "up_to": st.none()}),
+    ).map(list)
+)
+price = st.one_of(
+    st.fixed_dictionaries({"model": st.just("flat"), "unit": prices}),
+    st.fixed_dictionaries({"model": st.sampled_from(["graduated", "volume"]), "steps": steps}),
+    st.fixed_dictionaries({"model": st.just("package"), "size": quantities, "amount": prices}),
+)
+rates = st.dictionaries(
+    st.text(min_size=1, max_size=64),
+    st.fixed_dictionaries({"price": price}, optional={"included": quantities}),
+    min_size=1,
+    max_size=4,
+)
+
+
+@given(rates, st.sampled_from(["USD", "JPY", "KWD"]))
+def test_the_canonical_form_reads_back_as_the_same_terms(rates: dict[str, Any], currency: str) -> None:
+    terms = parse_terms(GROWTH | {"rates": rates, "currency": currency})
+    written = json.loads(json.dumps(terms_to_json(terms)))
+    assert parse_terms(written) == terms
+    assert list(parse_terms(written).rates) == list(terms.rates)
+    assert terms_to_json(parse_terms(written)) == written
+
+
+json_values = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats() | st.text(),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(), inner, max_size=3),
+    max_leaves=6,
+)
+places = st.sampled_from(
+    [
+        *(f"/{name}" for name in GROWTH),
+        "/rates/simple",
+        "/rates/simple/price",
+        "/rates/simple/price/unit",
+        "/rates/standard/price/steps",
+        "/rates/standard/price/steps/0",
+        "/rates/standard/price/steps/0/up_to",
+        "/rates/enterprise/price/size",
+    ]
+)
+
+
+@given(places, json_values)
+def test_nonsense_anywhere_is_refused_by_name_or_read(pointer: str, value: Any) -> None:
+    try:
+        parse_terms(changed(pointer, value))
+    except InvalidTerms as refused:
+        assert all(place.startswith(pointer) for place, _ in refused.errors)
+
+
+@pytest.mark.parametrize(
+    ("text", "hours", "canonical"),
+    [
+        ("PT24H", 24, "PT24H"),
+        ("P1D", 24, "PT24H"),
+        ("PT72H", 72, "PT72H"),
+        ("P1W", 168, "PT168H"),
+        ("PT90M", 1.5, "PT1H30M"),
+        ("PT0S", 0, "PT0S"),
+        ("PT3600.000S", 1, "PT1H"),
+    ],
+)
+def test_durations_are_read_and_written(text: str, hours: float, canonical: str) -> None:
+    assert parse_duration(text) == dt.timedelta(hours=hours)
+    assert format_duration(parse_duration(text)) == canonical
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "",
+        "P",
+        "PT",
+        "P1DT",
+        "-PT1H",
+        "PT-1H",
+        "P1Y",
+        "P1M",
+        "PT1.5H",
+        "pt1h",
+        "PT1H ",
+        "24H",
+        "PT\u0661H",
+        "P999999999W",
+    ],
+)
+def test_what_is_no_duration_of_fixed_length_is_refused(text: str) -> None:
+    with pytest.raises(InvalidDuration):
+        parse_duration(text)
+
+
+def test_a_negative_duration_is_not_written() -> None:
+    with pytest.raises(InvalidDuration):
+        format_duration(dt.timedelta(microseconds=-1))
+
+
+@given(st.timedeltas(min_value=dt.timedelta(0)))
+def test_durations_survive_writing_and_agree_with_another_reader(duration: dt.timedelta) -> None:
+    text = format_duration(duration)
+    assert parse_duration(text) == duration
+    assert msgspec.convert(text, dt.timedelta) == duration
