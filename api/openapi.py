@@ -157,7 +157,7 @@ def _responses(declared: Operation, schema_of: dict[Any, dict[str, Any]]) -> dic
     if declared.returns is not None:
         success["content"] = {"application/json": {"schema": schema_of[declared.returns]}}
     statuses = {400, *declared.problems.values()} | ({401, 403} if declared.scope else set())
-    problem = {"$ref": "#/components/responses/Problem"}
+    problem: object = {"$ref": "#/components/responses/Problem"}
     return (
         {str(declared.status): success} | {str(status): problem for status in sorted(statuses)} | {"default": problem}
     )

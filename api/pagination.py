@@ -39,7 +39,7 @@ _TYPES: tuple[tuple[type[models.Field[Any, Any]], Any], ...] = (
 )
 
 
-class PageQuery(Body):
+class PageQuery(Body, frozen=True):
     """The query of a list; derive the filters of a list from this."""
 
     limit: Limit = DEFAULT_LIMIT
@@ -89,10 +89,10 @@ def _write_cursor(row: Model, order: tuple[str, ...]) -> str:
 
 
 def _read_cursor(cursor: str, model: type[Model], order: tuple[str, ...]) -> list[Any]:
-    wanted = tuple[tuple(_type_of(model, name) for name in order)]  # type: ignore[misc]
+    wanted: Any = tuple.__class_getitem__(tuple(_type_of(model, name) for name in order))
     try:
         text = base64.b64decode(cursor + "=" * (-len(cursor) % 4), altchars=b"-_", validate=True)
-        return list(decode(text, wanted))
+        return [*decode(text, wanted)]
     except (BadJson, ValueError) as error:
         raise bad_request("The cursor cannot be read.", errors=[("?cursor", "not from a `next`")]) from error
 

@@ -110,11 +110,12 @@ def boundary(anchor: Anchor, interval: Interval, index: int) -> dt.datetime:
 
 def first_instant_showing(wall: dt.datetime, zone: zoneinfo.ZoneInfo) -> dt.datetime:
     """The first instant (UTC) at which clocks in `zone` show the naive `wall` time, or a later one."""
-    instant = wall.replace(tzinfo=zone, fold=0).astimezone(dt.UTC)
-    if _shown(instant, zone) == wall:
-        return instant
-    # The clock skips `wall`. PEP 495: read with fold=1 it falls before the jump, with fold=0 after it.
-    before, after = wall.replace(tzinfo=zone, fold=1).astimezone(dt.UTC), instant
+    # PEP 495: where clocks show `wall` twice, fold=0 is the first time and has the greater offset; where they
+    # skip it, fold=0 has the smaller offset and falls after the jump, fold=1 before it; elsewhere they agree.
+    after = wall.replace(tzinfo=zone, fold=0).astimezone(dt.UTC)
+    before = wall.replace(tzinfo=zone, fold=1).astimezone(dt.UTC)
+    if after <= before:
+        return after
     while after - before > dt.timedelta(microseconds=1):
         middle = before + (after - before) // 2
         if _shown(middle, zone) >= wall:

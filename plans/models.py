@@ -119,14 +119,17 @@ class Plan(models.Model):
 
 
 class PlanVersion(models.Model):
-    """The terms of a plan; `terms` is the canonical JSON of plans.terms.Terms and frozen once published."""
+    """The terms of a plan, frozen once published.
+
+    `terms` is the canonical JSON of plans.terms.Terms as text: jsonb would forget the order of the tiers.
+    """
 
     id = models.UUIDField(primary_key=True, default=uuid7, editable=False)
     plan = models.ForeignKey(Plan, on_delete=models.PROTECT, related_name="versions")
     version = models.PositiveIntegerField()
     status = models.CharField(max_length=9, choices=VersionStatus, default=VersionStatus.DRAFT)
     tier_scheme = models.ForeignKey(TierScheme, on_delete=models.PROTECT, related_name="+")
-    terms = models.JSONField()
+    terms = models.TextField()
     created_at = models.DateTimeField()
     published_at = models.DateTimeField(null=True, blank=True)
 

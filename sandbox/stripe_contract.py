@@ -1,8 +1,8 @@
 """Would Stripe accept this request? Checks it against the types that the `stripe` SDK was generated with.
 
-Every operation Stripe has is read from the SDK's service files; the parameters of each from its generated TypedDicts. A parameter
-the SDK does not know, a value outside an enumeration, a wrong type or a missing parameter is refused with Stripe's words, and what
-passes comes out typed (integers as int, lists as list).
+Every operation Stripe has is read from the SDK's service files; the parameters of each from its generated TypedDicts.
+A parameter the SDK does not know, a value outside an enumeration, a wrong type or a missing parameter is refused with
+Stripe's words, and what passes comes out typed (integers as int, lists as list).
 """
 
 import ast

@@ -16,7 +16,7 @@ PLAYED_LINE = {"amount", "description", "invoice_line_item", "metadata", "quanti
 
 
 def create(desk: Desk, params: Params) -> Object:
-    """Lowers what an open invoice asks for; for a paid one the amount is refunded, put on the balance, or was paid elsewhere."""
+    """Lowers what an open invoice asks for; of a paid one, refunds or puts on the balance."""
     for name in params:
         if name not in PLAYED:
             raise not_played(f"the credit note's {name}", name)
@@ -27,9 +27,7 @@ def create(desk: Desk, params: Params) -> Object:
     amount = sum(line["amount"] for line in lines)
     _check_amount(desk, invoice, params, amount)
     earlier = desk.store.count("credit_note", invoice=invoice["id"])
-    note = shapes.credit_note(
-        desk.new_id("cn"), desk.now, invoice, f"{invoice['number']}-CN-{earlier + 1:02d}", amount
-    )
+    note = shapes.credit_note(desk.new_id("cn"), desk.now, invoice, f"{invoice['number']}-CN-{earlier + 1:02d}", amount)
     note.update(lines=lines, memo=params.get("memo"), reason=params.get("reason"))
     note["effective_at"] = params.get("effective_at", desk.now)
     merge_metadata(note, params.get("metadata"))
@@ -106,7 +104,9 @@ def _check_amount(desk: Desk, invoice: Object, params: Params, amount: int) -> N
     most = invoice["total"] - credited if invoice["status"] == "paid" else invoice["amount_remaining"]
     if amount > most:
         raise Refusal(
-            400, f"The sum of credit notes can't exceed the invoice: {amount} of at most {most} left.", param="amount"
+            400,
+            f"The sum of credit notes can't exceed the invoice: {amount} of at most {most} left.",
+            param="amount",
         )
 
 
@@ -140,7 +140,12 @@ def _credit_paid(desk: Desk, invoice: Object, note: Object, params: Params) -> N
         note["refunds"] = [_refunded(desk, invoice, parts["refund_amount"])]
     if parts["credit_amount"]:
         move_balance(
-            desk, invoice["customer"], invoice["currency"], -parts["credit_amount"], "credit_note", credit_note=note["id"]
+            desk,
+            invoice["customer"],
+            invoice["currency"],
+            -parts["credit_amount"],
+            "credit_note",
+            credit_note=note["id"],
         )
         moves = desk.store.find("customer_balance_transaction", {"credit_note": note["id"]})
         note["customer_balance_transaction"] = moves[0]["id"] if moves else None
@@ -155,4 +160,9 @@ def _refunded(desk: Desk, invoice: Object, amount: int) -> Object:
         raise Refusal(400, "There is no charge to refund on this invoice.", param="refund_amount")
     intent = desk.need("payment_intent", payments[0]["payment"]["payment_intent"])
     refund = give_back(desk, desk.need("charge", intent["latest_charge"]), amount)
-    return {"amount_refunded": amount, "refund": refund["id"], "payment_record_refund": None, "type": "refund"}
+    return {
+        "amount_refunded": amount,
+        "refund": refund["id"],
+        "payment_record_refund": None,
+        "type": "refund",
+    }

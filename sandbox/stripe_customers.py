@@ -1,4 +1,4 @@
-"""Who pays, with which card, and what is on their balance? Customers, payment methods and customer balance of the stand-in."""
+"""Who pays, with which card, and what is on their balance? Customers and payment methods."""
 
 from sandbox import stripe_objects as shapes
 from sandbox.stripe_desk import Desk, Params, merge_metadata
@@ -99,9 +99,7 @@ def balance_of(customer: Object, currency: str) -> int:
     return -int(customer.get("invoice_credit_balance", {}).get(currency, 0))
 
 
-def move_balance(
-    desk: Desk, wanted: str, currency: str, amount: int, kind: str, **references: str | None
-) -> Object:
+def move_balance(desk: Desk, wanted: str, currency: str, amount: int, kind: str, **references: str | None) -> Object:
     """Adds `amount` (negative: credit) to the balance and records why; answers the customer."""
     customer = desk.need("customer", wanted)
     if amount == 0 or customer.get("deleted"):
@@ -129,7 +127,7 @@ def adjust_balance(desk: Desk, params: Params, wanted: str) -> Object:
         "adjustment",
         description=params.get("description"),
     )
-    return desk.store.find("customer_balance_transaction", {"customer": wanted}, newest_first=True)[0]
+    return desk.store.find("customer_balance_transaction", {"customer": wanted})[-1]
 
 
 # Payment methods

@@ -82,7 +82,10 @@ class Desk:
         if endpoint:
             event["pending_webhooks"] = 1
             self.store.write(
-                "INSERT INTO deliveries (event, type, due_at) VALUES (?, ?, ?)", event["id"], kind, time.time()
+                "INSERT INTO deliveries (event, type, due_at) VALUES (?, ?, ?)",
+                event["id"],
+                kind,
+                time.time(),
             )
         self.store.put(event)
 

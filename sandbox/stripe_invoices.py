@@ -17,7 +17,8 @@ EDITABLE_WHEN_OPEN = {"auto_advance", "default_payment_method", "expand", "metad
 PLAIN = ("description", "footer", "statement_descriptor", "effective_at")
 PLAYED = {
     *EDITABLE_WHEN_OPEN, *PLAIN, "automatic_tax", "automatically_finalizes_at", "collection_method", "currency",
-    "customer", "days_until_due", "discounts", "due_date", "number", "payment_settings", "pending_invoice_items_behavior",
+    "customer", "days_until_due", "discounts", "due_date", "number", "payment_settings",
+    "pending_invoice_items_behavior",
 }  # fmt: skip
 
 
@@ -100,9 +101,7 @@ def void(desk: Desk, params: Params, wanted: str) -> Object:
     invoice["status_transitions"]["voided_at"] = desk.now
     _stop(invoice)
     _save(desk, invoice)
-    move_balance(
-        desk, invoice["customer"], invoice["currency"], credit_used, "unapplied_from_invoice", invoice=wanted
-    )
+    move_balance(desk, invoice["customer"], invoice["currency"], credit_used, "unapplied_from_invoice", invoice=wanted)
     desk.emit("invoice.voided", invoice)
     return invoice
 
@@ -177,7 +176,8 @@ def _need_status(desk: Desk, wanted: str, allowed: tuple[str, ...], verb: str) -
     invoice = desk.need("invoice", wanted, "invoice")
     if invoice["status"] not in allowed:
         raise Refusal(
-            400, f"This invoice can't be {verb}: its status is {invoice['status']}, not {' or '.join(allowed)}."
+            400,
+            f"This invoice can't be {verb}: its status is {invoice['status']}, not {' or '.join(allowed)}.",
         )
     return invoice
 
@@ -269,6 +269,4 @@ def _save(desk: Desk, invoice: Object) -> None:
     try:
         desk.save(invoice)
     except NumberTaken as problem:
-        raise Refusal(
-            400, f"The invoice number {invoice['number']} is already in use.", param="number"
-        ) from problem
+        raise Refusal(400, f"The invoice number {invoice['number']} is already in use.", param="number") from problem

@@ -9,7 +9,16 @@ from sandbox.stripe_refusal import Refusal, missing, not_played
 from sandbox.stripe_store import Object
 
 MAX_LINES = 250
-PLAYED = {"amount", "description", "discountable", "metadata", "period", "price_data", "quantity", "quantity_decimal"}
+PLAYED = {
+    "amount",
+    "description",
+    "discountable",
+    "metadata",
+    "period",
+    "price_data",
+    "quantity",
+    "quantity_decimal",
+}
 
 
 def add(desk: Desk, params: Params, wanted: str) -> Object:
@@ -73,7 +82,9 @@ def _fill(line: Object, given: Params, param: str, *, needs_amount: bool) -> Non
             raise not_played(f"an invoice line's {name}", f"{param}[{name}]")
     if "amount" in given and "price_data" in given:
         raise Refusal(
-            400, "You may only specify one of these parameters: amount, price_data.", code="parameters_exclusive"
+            400,
+            "You may only specify one of these parameters: amount, price_data.",
+            code="parameters_exclusive",
         )
     line["description"] = given.get("description") or line["description"]
     line["discountable"] = given.get("discountable", line["discountable"])
@@ -109,10 +120,8 @@ def _price(line: Object, given: Params, param: str) -> None:
     if price["currency"].lower() != line["currency"]:
         raise Refusal(400, "The currency of the price must be the invoice's.", param=f"{param}[price_data][currency]")
     if ("unit_amount" in price) == ("unit_amount_decimal" in price):
-        raise Refusal(
-            400, "Give exactly one of unit_amount and unit_amount_decimal.", param=f"{param}[price_data]"
-        )
-    unit = Decimal(price.get("unit_amount", price.get("unit_amount_decimal")))
+        raise Refusal(400, "Give exactly one of unit_amount and unit_amount_decimal.", param=f"{param}[price_data]")
+    unit = Decimal(price["unit_amount"] if "unit_amount" in price else price["unit_amount_decimal"])
     quantity = Decimal(given.get("quantity", given.get("quantity_decimal", 1)))
     amount = int((unit * quantity).quantize(Decimal(1), ROUND_HALF_UP))
     product = price.get("product") or f"prod_{line['id'].removeprefix('il_')}"

@@ -1,7 +1,7 @@
-"""How is one Stripe parameter read from its text? A type of the SDK becomes a function that types a value or refuses it.
+"""How is one Stripe parameter read from its text? A type of the SDK becomes a function that reads or refuses.
 
-The SDK writes enumerations as `Literal[...] | str` so that old clients accept new answers; Stripe itself refuses what it does not
-list, so here such a type is closed.
+The SDK writes enumerations as `Literal[...] | str` so that old clients accept new answers; Stripe itself refuses what it
+does not list, so here such a type is closed.
 """
 
 import re
@@ -54,13 +54,9 @@ def _is_map(hint: Any) -> bool:
 
 
 def _object_reader(declared: Any, empty_unsets: bool) -> Read:
-    hints = typing.get_type_hints(
-        declared, localns={"StripeContext": object, "Mapping": Mapping}, include_extras=True
-    )
+    hints = typing.get_type_hints(declared, localns={"StripeContext": object, "Mapping": Mapping}, include_extras=True)
     fields = {
-        name: reader_of(hint, empty_unsets=empty_unsets)
-        for name, hint in hints.items()
-        if name not in REQUEST_OPTIONS
+        name: reader_of(hint, empty_unsets=empty_unsets) for name, hint in hints.items() if name not in REQUEST_OPTIONS
     }
     required = [name for name in fields if name in declared.__required_keys__]
 
@@ -75,9 +71,7 @@ def _object_reader(declared: Any, empty_unsets: bool) -> Read:
         for name, given in value.items():
             inner = _inside(param, name)
             if name not in fields:
-                raise Refusal(
-                    400, f"Received unknown parameter: {inner}", code="parameter_unknown", param=inner
-                )
+                raise Refusal(400, f"Received unknown parameter: {inner}", code="parameter_unknown", param=inner)
             typed[name] = fields[name](given, inner)
         return typed
 
@@ -132,7 +126,7 @@ def _list_reader(read_item: Read) -> Read:
 def _read_map(value: object, param: str) -> object:
     if not isinstance(value, dict) or not all(isinstance(item, str) for item in value.values()):
         raise Refusal(400, "Invalid hash", param=param)
-    if param.endswith("metadata") or param.endswith("[metadata]"):
+    if param.endswith(("metadata", "metadata]")):
         _check_metadata(value, param)
     return dict(value)
 
@@ -157,9 +151,7 @@ def _read_text(value: object, param: str) -> object:
 
 def _read_full_text(value: object, param: str) -> object:
     if value == "":
-        raise Refusal(
-            400, f"You passed an empty string for '{param}'.", code="parameter_invalid_empty", param=param
-        )
+        raise Refusal(400, f"You passed an empty string for '{param}'.", code="parameter_invalid_empty", param=param)
     return _read_text(value, param)
 
 
@@ -176,9 +168,7 @@ def _read_decimal(value: object, param: str) -> object:
         number = Decimal("NaN")
     exponent = number.as_tuple().exponent
     if not isinstance(exponent, int) or exponent < -12:
-        raise Refusal(
-            400, f"Invalid decimal: {value}; must contain at most 12 decimal places.", param=param
-        )
+        raise Refusal(400, f"Invalid decimal: {value}; must contain at most 12 decimal places.", param=param)
     return number
 
 

@@ -32,7 +32,7 @@ def pay(desk: Desk, params: Params, wanted: str) -> Object:
 
 
 def advance(desk: Desk, wanted: str) -> None:
-    """What Stripe does by itself with an invoice whose time has come: finalizes a draft, tries to collect an open one."""
+    """What Stripe does by itself when an invoice's time has come: finalizes a draft, collects an open one."""
     invoice = desk.need("invoice", wanted, "invoice")
     if invoice["status"] == "draft":
         finalize(desk, {}, wanted)
@@ -106,7 +106,11 @@ def _declined(desk: Desk, invoice: Object, intent: Object, charge: Object, decli
     error = refusal.body["error"]
     acts = decline_code == "authentication_required"
     charge.update(failure_code=error["code"], failure_message=error["message"])
-    charge["outcome"] = {"network_status": "declined_by_network", "reason": decline_code, "type": "issuer_declined"}
+    charge["outcome"] = {
+        "network_status": "declined_by_network",
+        "reason": decline_code,
+        "type": "issuer_declined",
+    }
     intent["status"] = "requires_action" if acts else "requires_payment_method"
     intent["last_payment_error"] = dict(error)
     for thing in (charge, intent, invoice):
@@ -160,15 +164,17 @@ def give_back(desk: Desk, charge: Object, amount: int | None) -> Object:
     if amount <= 0:
         raise Refusal(400, "Invalid positive integer", code="parameter_invalid_integer", param="amount")
     if amount > left:
-        raise Refusal(400, f"Refund amount ({amount}) is greater than unrefunded amount on charge ({left})", param="amount")
+        raise Refusal(
+            400,
+            f"Refund amount ({amount}) is greater than unrefunded amount on charge ({left})",
+            param="amount",
+        )
     made = shapes.refund(desk.new_id("re"), desk.now, charge, amount)
     charge["amount_refunded"] += amount
     charge["refunded"] = charge["amount_refunded"] == charge["amount_captured"]
     desk.save(made)
     desk.save(charge)
-    desk.store.journal(
-        at=desk.now, kind="refund", charge=charge, invoice=_invoice_of(desk, charge), amount=amount
-    )
+    desk.store.journal(at=desk.now, kind="refund", charge=charge, invoice=_invoice_of(desk, charge), amount=amount)
     desk.emit("refund.created", made)
     desk.emit("charge.refunded", charge)
     return made
@@ -184,7 +190,9 @@ def _charge_meant(desk: Desk, params: Params) -> Object:
         return desk.need("charge", params["charge"], "charge")
     if "payment_intent" not in params:
         raise Refusal(
-            400, "One of the following params should be provided: payment_intent or charge.", code="parameter_missing"
+            400,
+            "One of the following params should be provided: payment_intent or charge.",
+            code="parameter_missing",
         )
     intent = desk.need("payment_intent", params["payment_intent"], "payment_intent")
     if intent["latest_charge"] is None:

@@ -6,7 +6,7 @@ from typing import Any
 
 from sandbox.stripe_desk import Desk, Params, page
 from sandbox.stripe_refusal import Refusal, missing, not_played
-from sandbox.stripe_store import Object
+from sandbox.stripe_store import Cursor, Object
 
 MOST = 100
 HANDLED = {"created", "ending_before", "expand", "limit", "starting_after"}
@@ -26,14 +26,12 @@ def listing(noun: str, url: str, *filters: str, owner: str = "") -> Callable[...
     """The operation that lists a kind, newest first. `owner`: the field that the id in the address is compared with."""
 
     def read(desk: Desk, params: Params, *path: str) -> Object:
-        where = {name: value for name, value in params.items() if name in filters}
         for name in params.keys() - HANDLED - set(filters):
             raise not_played(f"the filter {name}", name)
+        where = {name: value for name, value in params.items() if name in filters}
         if owner:
             where[owner] = desk.need(owner, path[0])["id"]
-        things = desk.store.find(noun, where, newest_first=True, at=desk.now)
-        things = [thing for thing in things if not thing.get("deleted") and _created(thing, params)]
-        return _cut(desk, things, params, url.format(*path))
+        return _page(desk, noun, where, params, url.format(*path))
 
     return read
 
@@ -41,36 +39,32 @@ def listing(noun: str, url: str, *filters: str, owner: str = "") -> Callable[...
 def invoice_lines(desk: Desk, params: Params, invoice: str) -> Object:
     """Lines come in the order they were added."""
     desk.need("invoice", invoice)
-    return _cut(desk, desk.lines_of(invoice), params, f"/v1/invoices/{invoice}/lines")
+    return _cut(desk.lines_of(invoice), params, f"/v1/invoices/{invoice}/lines")
 
 
 def credit_note_lines(desk: Desk, params: Params, note: str) -> Object:
-    return _cut(desk, desk.need("credit_note", note)["lines"], params, f"/v1/credit_notes/{note}/lines")
+    return _cut(desk.need("credit_note", note)["lines"], params, f"/v1/credit_notes/{note}/lines")
 
 
 def invoice_payments(desk: Desk, params: Params) -> Object:
-    where = {name: params[name] for name in ("invoice", "status") if name in params}
+    where: Params = {name: params[name] for name in ("invoice", "status") if name in params}
     if "payment" in params:
         where["payment.payment_intent"] = params["payment"].get("payment_intent", "")
-    things = desk.store.find("invoice_payment", where, newest_first=True, at=desk.now)
-    return _cut(desk, [t for t in things if _created(t, params)], params, "/v1/invoice_payments")
+    return _page(desk, "invoice_payment", where, params, "/v1/invoice_payments")
 
 
 def events(desk: Desk, params: Params) -> Object:
     if "delivery_success" in params:
         raise not_played("the filter delivery_success", "delivery_success")
-    where = {"type": params["type"]} if "type" in params else {}
-    things = desk.store.find("event", where, newest_first=True)
-    wanted = params.get("types")
-    things = [t for t in things if _created(t, params) and (not wanted or t["type"] in wanted)]
-    return _cut(desk, things, params, "/v1/events")
+    wanted = params.get("types") or params.get("type")
+    return _page(desk, "event", {"type": wanted} if wanted else {}, params, "/v1/events")
 
 
 def search(noun: str, url: str) -> Callable[..., Object]:
     """Stripe's search, as far as equality goes: `metadata["key"]:"value" AND status:"open"`."""
 
     def read(desk: Desk, params: Params) -> Object:
-        things = desk.store.find(noun, newest_first=True, at=desk.now)
+        things = [thing for thing in reversed(desk.store.find(noun)) if not thing.get("deleted")]
         for condition in params["query"].split(" AND "):
             parsed = CONDITION.match(condition.strip())
             if parsed is None:
@@ -93,17 +87,6 @@ def search(noun: str, url: str) -> Callable[..., Object]:
     return read
 
 
-def _created(thing: Object, params: Params) -> bool:
-    asked = params.get("created", {})
-    if isinstance(asked, int):
-        return bool(thing["created"] == asked)
-    at = thing.get("created", 0)
-    return bool(
-        at >= asked.get("gte", at) and at <= asked.get("lte", at) and not at <= asked.get("gt", at - 1)
-        and not at >= asked.get("lt", at + 1)
-    )  # fmt: skip
-
-
 def _limit(params: Params) -> int:
     limit: int = params.get("limit", 10)
     if not 1 <= limit <= MOST:
@@ -111,20 +94,38 @@ def _limit(params: Params) -> int:
     return limit
 
 
-def _cut(desk: Desk, things: list[Object], params: Params, url: str) -> Object:
-    limit = _limit(params)
+def _page(desk: Desk, noun: str, where: Params, params: Params, url: str) -> Object:
+    created = params.get("created", {})
+    beside = params.get("starting_after") or params.get("ending_before") or ""
+    if beside:
+        desk.need(noun, beside, "starting_after" if "starting_after" in params else "ending_before")
+    cursor = Cursor(_limit(params), beside, backwards="starting_after" not in params and bool(beside))
+    things = desk.store.listed(
+        noun,
+        where,
+        at=desk.now,
+        created={"is": created} if isinstance(created, int) else created,
+        cursor=cursor,
+    )
+    listed = page(things, cursor.limit, url)
+    listed["data"] = [desk.shown(thing) for thing in listed["data"]]
+    if cursor.backwards:
+        listed["data"].reverse()
+    return listed
+
+
+def _cut(things: list[Object], params: Params, url: str) -> Object:
+    """A page of things that stand in the order they were added."""
     places = {thing["id"]: place for place, thing in enumerate(things)}
-    for name in ("starting_after", "ending_before"):
-        if name in params and params[name] not in places:
-            raise missing("object", params[name], name)
-    if "ending_before" in params:
-        before = things[: places[params["ending_before"]]]
-        cut = {**page(before[-limit:], limit, url), "has_more": len(before) > limit}
-    else:
-        start = places[params["starting_after"]] + 1 if "starting_after" in params else 0
-        cut = page(things[start:], limit, url)
-    cut["data"] = [desk.shown(thing) for thing in cut["data"]]
-    return cut
+    after, before = params.get("starting_after"), params.get("ending_before")
+    for name, cursor in (("starting_after", after), ("ending_before", before)):
+        if cursor and cursor not in places:
+            raise missing("line item", cursor, name)
+    limit = _limit(params)
+    if before:
+        earlier = things[: places[before]]
+        return {**page(earlier[-limit:], limit, url), "has_more": len(earlier) > limit}
+    return page(things[places[after] + 1 if after else 0 :], limit, url)
 
 
 # Expand

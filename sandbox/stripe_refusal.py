@@ -1,4 +1,4 @@
-"""How does the Stripe stand-in say no? One exception that carries Stripe's error body, and the refusals used in many places."""
+"""How does the Stripe stand-in say no? One exception that carries Stripe's error body."""
 
 from typing import Any
 
@@ -24,9 +24,7 @@ class Refusal(Exception):
         self.status = status
         self.keeps_changes = keeps_changes
         error = {"message": message, "type": kind, "code": code, "param": param, **more}
-        self.body: dict[str, Any] = {
-            "error": {name: value for name, value in error.items() if value is not None}
-        }
+        self.body: dict[str, Any] = {"error": {name: value for name, value in error.items() if value is not None}}
 
 
 def missing(noun: str, wanted: str, param: str = "id") -> Refusal:
@@ -42,9 +40,7 @@ def unknown_address(method: str, path: str) -> Refusal:
 def not_played(what: str, param: str | None = None) -> Refusal:
     """Stripe knows it, this stand-in does not; refused loudly because ignoring it would hide a difference."""
     status = 400 if param else 404
-    return Refusal(
-        status, f"The Stripe stand-in does not play {what}.", code="sandbox_not_played", param=param
-    )
+    return Refusal(status, f"The Stripe stand-in does not play {what}.", code="sandbox_not_played", param=param)
 
 
 def card_declined(decline_code: str, *, keeps_changes: bool, **more: Any) -> Refusal:

@@ -1,7 +1,7 @@
 """What does the Stripe stand-in remember? One SQLite file that survives a kill at any moment.
 
-An object, the events it causes, their deliveries, the answer kept under the idempotency key and the journal of money are written in
-one transaction and are on disk before the client gets its answer.
+An object, the events it causes, their deliveries, the answer kept under the idempotency key and the journal of money
+are written in one transaction and are on disk before the client gets its answer.
 """
 
 import json
@@ -10,6 +10,7 @@ import threading
 from collections import defaultdict
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -25,19 +26,31 @@ CREATE INDEX IF NOT EXISTS objects_by_customer ON objects (customer, kind);
 CREATE INDEX IF NOT EXISTS objects_by_invoice ON objects (invoice, kind);
 CREATE INDEX IF NOT EXISTS objects_that_act ON objects (acts_at) WHERE acts_at IS NOT NULL;
 CREATE TABLE IF NOT EXISTS answers (
-    account TEXT, key TEXT, fingerprint TEXT NOT NULL, status INTEGER NOT NULL, body TEXT NOT NULL, at INTEGER NOT NULL,
-    PRIMARY KEY (account, key));
+    key TEXT PRIMARY KEY, fingerprint TEXT NOT NULL, status INTEGER NOT NULL, body TEXT NOT NULL, at INTEGER NOT NULL);
+CREATE INDEX IF NOT EXISTS answers_by_age ON answers (at);
 CREATE TABLE IF NOT EXISTS deliveries (
     event TEXT PRIMARY KEY, type TEXT NOT NULL, due_at REAL NOT NULL, attempts INTEGER NOT NULL DEFAULT 0,
     delivered_at REAL, outcome TEXT);
 CREATE INDEX IF NOT EXISTS deliveries_due ON deliveries (due_at) WHERE delivered_at IS NULL;
 CREATE TABLE IF NOT EXISTS journal (
-    seq INTEGER PRIMARY KEY, at INTEGER NOT NULL, kind TEXT NOT NULL, customer TEXT NOT NULL, invoice TEXT, charge TEXT NOT NULL,
-    currency TEXT NOT NULL, amount INTEGER NOT NULL CHECK (amount > 0));
+    seq INTEGER PRIMARY KEY, at INTEGER NOT NULL, kind TEXT NOT NULL, customer TEXT NOT NULL, invoice TEXT,
+    charge TEXT NOT NULL, currency TEXT NOT NULL, amount INTEGER NOT NULL CHECK (amount > 0));
 CREATE INDEX IF NOT EXISTS journal_by_customer ON journal (customer);
 CREATE TABLE IF NOT EXISTS settings (name TEXT PRIMARY KEY, value TEXT NOT NULL);
 """
 COLUMNS = frozenset({"id", "customer", "invoice", "status", "number"})
+
+
+RELATIONS = {"gt": ">", "gte": ">=", "lt": "<", "lte": "<=", "is": "="}
+
+
+@dataclass(frozen=True)
+class Cursor:
+    """Which page of a list: `limit` objects after (older than) `beside`, or backwards from it."""
+
+    limit: int
+    beside: str = ""
+    backwards: bool = False
 
 
 class NumberTaken(Exception):
@@ -50,9 +63,7 @@ class Store:
     def __init__(self, folder: Path) -> None:
         folder.mkdir(parents=True, exist_ok=True)
         self._lock = threading.RLock()
-        self._db = sqlite3.connect(
-            folder / "stripe.sqlite3", isolation_level=None, check_same_thread=False, timeout=30
-        )
+        self._db = sqlite3.connect(folder / "stripe.sqlite3", isolation_level=None, check_same_thread=False, timeout=30)
         self._db.row_factory = sqlite3.Row
         self._db.execute("PRAGMA journal_mode=WAL")
         self._db.execute("PRAGMA synchronous=FULL")
@@ -101,7 +112,7 @@ class Store:
         return json.loads(rows[0]["body"]) if rows else None
 
     def put(self, thing: Object, *, acts_at: int | None = None, listed_at: int = 0) -> None:
-        """Creates or replaces. `acts_at`: when Stripe moves it on by itself; `listed_at`: hidden from lists until then."""
+        """Creates or replaces. `acts_at`: when Stripe moves it on by itself; `listed_at`: when lists show it."""
         try:
             self.write(
                 "INSERT INTO objects (id, kind, customer, invoice, status, number, acts_at, listed_at, body)"
@@ -123,37 +134,34 @@ class Store:
     def remove(self, wanted: str) -> None:
         self.write("DELETE FROM objects WHERE id = ?", wanted)
 
-    def find(
-        self,
-        kind: str,
-        where: Mapping[str, object] | None = None,
-        *,
-        newest_first: bool = False,
-        at: int | None = None,
-    ) -> list[Object]:
-        """All of a kind; `where` compares fields of the body (dots go inside). `at` leaves out what lists do not show yet."""
-        conditions, values = ["kind = ?"], [kind]
-        for field, value in (where or {}).items():
-            if field in COLUMNS:
-                conditions.append(f"{field} = ?")
-                values.append(str(value))
-            else:
-                conditions.append("json_extract(body, ?) = ?")
-                values += [f"$.{field}", str(value)]
-        if at is not None:
-            conditions.append(f"listed_at <= {at:d}")
-        order = "DESC" if newest_first else "ASC"
-        sql = f"SELECT body FROM objects WHERE {' AND '.join(conditions)} ORDER BY seq {order}"
+    def find(self, kind: str, where: Mapping[str, object] | None = None) -> list[Object]:
+        """All of a kind, oldest first; `where` compares fields of the body, dots go inside."""
+        conditions, values = _conditions(kind, where or {})
+        sql = f"SELECT body FROM objects WHERE {conditions} ORDER BY seq"
         return [json.loads(row["body"]) for row in self.rows(sql, *values)]
+
+    def listed(
+        self, kind: str, where: Mapping[str, object], *, at: int, created: Mapping[str, int], cursor: Cursor
+    ) -> list[Object]:
+        """One page of a list, newest first (backwards: oldest first), and one object more where there is more."""
+        conditions, values = _conditions(kind, where)
+        conditions += " AND listed_at <= ? AND json_extract(body, '$.deleted') IS NULL"
+        values.append(at)
+        for relation, moment in created.items():
+            conditions += f" AND json_extract(body, '$.created') {RELATIONS[relation]} ?"
+            values.append(moment)
+        if cursor.beside:
+            sign = ">" if cursor.backwards else "<"
+            conditions += f" AND seq {sign} (SELECT seq FROM objects WHERE id = ?)"
+            values.append(cursor.beside)
+        order = "ASC" if cursor.backwards else "DESC"
+        sql = f"SELECT body FROM objects WHERE {conditions} ORDER BY seq {order} LIMIT ?"
+        return [json.loads(row["body"]) for row in self.rows(sql, *values, cursor.limit + 1)]
 
     def count(self, kind: str, **columns: str) -> int:
         assert columns.keys() <= COLUMNS
         conditions = "".join(f" AND {column} = ?" for column in columns)
-        return int(
-            self.rows(
-                f"SELECT count(*) FROM objects WHERE kind = ?{conditions}", kind, *columns.values()
-            )[0][0]
-        )
+        return int(self.rows(f"SELECT count(*) FROM objects WHERE kind = ?{conditions}", kind, *columns.values())[0][0])
 
     def acting(self, now: int) -> list[str]:
         """Ids of what Stripe would move on by itself by now."""
@@ -167,7 +175,9 @@ class Store:
 
     def set(self, name: str, value: str) -> None:
         self.write(
-            "INSERT INTO settings VALUES (?, ?) ON CONFLICT (name) DO UPDATE SET value = excluded.value", name, value
+            "INSERT INTO settings VALUES (?, ?) ON CONFLICT (name) DO UPDATE SET value = excluded.value",
+            name,
+            value,
         )
 
     # Money that really moved: the account to compare a product's books with
@@ -201,3 +211,17 @@ class Store:
             "refunded": dict(sums["refund"]),
             "invoices": invoices,
         }
+
+
+def _conditions(kind: str, where: Mapping[str, object]) -> tuple[str, list[object]]:
+    conditions, values = "kind = ?", list[object]([kind])
+    for field, value in where.items():
+        wanted = value if isinstance(value, list) else [value]
+        marks = ", ".join("?" for _ in wanted)
+        if field in COLUMNS:
+            conditions += f" AND {field} IN ({marks})"
+        else:
+            conditions += f" AND json_extract(body, ?) IN ({marks})"
+            values.append(f"$.{field}")
+        values += wanted
+    return conditions, values

@@ -91,7 +91,7 @@ def test_every_call_costs_what_genai_prices_says(book: RateBook) -> None:
         schedules = book._schedules.get(("catalogue", provider.id, model.id))
         if schedules is None:
             continue
-        for instant in INSTANTS:
+        for instant in INSTANTS if isinstance(model.prices, list) else INSTANTS[:1]:
             prices = model.get_prices(instant)
             for fresh, read, write, output in USAGES:
                 usage = Usage(
@@ -106,7 +106,7 @@ def test_every_call_costs_what_genai_prices_says(book: RateBook) -> None:
                 theirs = prices.calc_price(usage)["total_price"] * 10**9
                 assert abs(ours - theirs) <= 1, (provider.id, model.id, instant, fresh, read, write, output)
                 compared += 1
-    assert compared > 100_000
+    assert compared > 25_000
 
 
 def test_every_threshold_is_passed_exactly_one_token_above_it(book: RateBook) -> None:
@@ -137,7 +137,7 @@ def test_a_model_without_a_price_for_tokens_is_unpriced_and_not_free() -> None:
     for provider, model in all_models():
         if (provider.id, model.id) not in listed:
             assert model.get_prices(NOW).input_mtok is None
-    assert sum(1 for _ in all_models()) - len(listed) == 209
+    assert sum(1 for _ in all_models()) - len(listed) == 205
     assert ("openrouter", "deepseek/deepseek-r1:free") not in listed
 
 

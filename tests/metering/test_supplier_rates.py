@@ -1,4 +1,4 @@
-"""The rate of a call: the operator's before the catalogue's, then the newest start, the context step, the time of day."""
+"""A call's rate: the operator's before the catalogue's, then the newest start, the context step, the time of day."""
 
 from collections.abc import Iterator
 from datetime import UTC, datetime, time, timedelta, timezone
@@ -148,7 +148,7 @@ def test_the_book_is_reloaded_when_a_rate_was_appended() -> None:
 
 @pytest.mark.django_db
 @pytest.mark.usefixtures("fresh_book")
-def test_the_table_is_looked_at_no_more_than_once_a_second(django_assert_num_queries: object) -> None:
+def test_the_table_is_looked_at_no_more_than_once_a_second() -> None:
     first = current_book()
     with connection.execute_wrapper(_no_query):
         assert all(current_book() is first for _ in range(100))

@@ -1,0 +1,71 @@
+"""Who is a customer, and what may be changed about one?
+
+The key and the currency are for good: events and invoices name them. Erasing takes away what says who a person is and
+keeps what the books need.
+"""
+
+import datetime as dt
+from typing import Any
+
+from django.db import IntegrityError, transaction
+
+from plans.calendar import UnknownZone, time_zone
+from plans.models import Customer
+from plans.money import UnknownCurrency, minor_digits
+
+
+class CustomerExists(Exception):
+    """Another customer has this key."""
+
+
+class InvalidCustomer(ValueError):
+    """A field of the customer cannot be so; `errors` has (JSON pointer, detail) pairs."""
+
+    def __init__(self, pointer: str, detail: str) -> None:
+        super().__init__(detail)
+        self.errors = [(pointer, detail)]
+
+
+def create_customer(*, key: str, currency: str, now: dt.datetime, **fields: Any) -> Customer:
+    """A new customer; `fields` as in plans.models.Customer. Raises CustomerExists, InvalidCustomer."""
+    _check(currency=currency, **fields)
+    try:
+        with transaction.atomic():
+            return Customer.objects.create(key=key, currency=currency, created_at=now, **fields)
+    except IntegrityError as error:
+        raise CustomerExists(f"a customer with the key {key!r} exists") from error
+
+
+def find_customer(key: str) -> Customer:
+    """The customer with this key. Raises Customer.DoesNotExist."""
+    return Customer.objects.get(key=key, erased_at=None)
+
+
+def change_customer(customer: Customer, **fields: Any) -> Customer:
+    """Change contact and tax data, time zone (of later subscriptions) or BYOK (of later events)."""
+    _check(**fields)
+    for name, value in fields.items():
+        setattr(customer, name, value)
+    customer.save(update_fields=list(fields))
+    return customer
+
+
+def erase_customer(customer: Customer, *, now: dt.datetime) -> None:
+    """Remove personal data; invoices keep their amounts, and the key becomes free for somebody else."""
+    customer.key = f"erased:{customer.id}"
+    customer.name = customer.email = customer.tax_id = ""
+    customer.erased_at = now
+    customer.save(update_fields=["key", "name", "email", "tax_id", "erased_at"])
+
+
+def _check(**fields: Any) -> None:
+    try:
+        if "currency" in fields:
+            minor_digits(fields["currency"])
+    except UnknownCurrency as error:
+        raise InvalidCustomer("/currency", str(error)) from error
+    try:
+        if "timezone" in fields:
+            time_zone(fields["timezone"])
+    except UnknownZone as error:
+        raise InvalidCustomer("/timezone", str(error)) from error
