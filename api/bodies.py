@@ -118,8 +118,11 @@ def _typed(given: Mapping[str, str], into: type[Any]) -> dict[str, object]:
 
 
 def _kinds(info: msgspec.inspect.Type) -> frozenset[type]:
-    types = info.types if isinstance(info, msgspec.inspect.UnionType) else [info]
-    return frozenset(type(part) for part in types)
+    if isinstance(info, msgspec.inspect.Metadata):
+        return _kinds(info.type)
+    if isinstance(info, msgspec.inspect.UnionType):
+        return frozenset[type]().union(*map(_kinds, info.types))
+    return frozenset([type(info)])
 
 
 def _value(text: str, kinds: frozenset[type]) -> object:

@@ -29,7 +29,7 @@ Limit = Annotated[int, Meta(ge=1, le=1000, description="rows on a page")]
 Cursor = Annotated[str, Meta(max_length=2000, description="where a page starts; taken from `next`")]
 
 _BigInt = Annotated[int, Meta(ge=-(2**63), le=2**63 - 1)]
-_TYPES: tuple[tuple[type[models.Field[Any, Any]], Any], ...] = (
+_TYPES: "tuple[tuple[type[models.Field[Any, Any]], Any], ...]" = (
     (models.UUIDField, UUID),
     (models.DateTimeField, Instant),
     (models.DateField, date),
@@ -39,7 +39,7 @@ _TYPES: tuple[tuple[type[models.Field[Any, Any]], Any], ...] = (
 )
 
 
-class PageQuery(Body, frozen=True):
+class PageQuery(Body):
     """The query of a list; derive the filters of a list from this."""
 
     limit: Limit = DEFAULT_LIMIT

@@ -35,8 +35,8 @@ Amount = Annotated[str, Meta(pattern=r"^-?[0-9]{1,15}(\.[0-9]{1,4})?$(?!\n)", de
 Instant = Annotated[datetime, Meta(tz=True, description="RFC 3339 with an offset")]
 
 
-class Body(msgspec.Struct, forbid_unknown_fields=True, frozen=True):
-    """What requests are made of: `class NewCustomer(Body, frozen=True)`; so too their parts and query filters."""
+class Body(msgspec.Struct, forbid_unknown_fields=True):
+    """What requests are made of: derive bodies, their parts and query filters from this."""
 
 
 class LaxContract(TypeError):

@@ -5,6 +5,7 @@ PARLEY_ALLOWED_HOSTS. Without DATABASE_URL, manage.py starts the embedded Postgr
 """
 
 import os
+import zoneinfo
 from pathlib import Path
 
 import dj_database_url
@@ -70,6 +71,7 @@ DATABASES = {
 }
 DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
 
+zoneinfo.reset_tzpath(())  # the pinned tzdata package, so that two machines bill the same period
 USE_TZ = True
 TIME_ZONE = "UTC"
 LANGUAGE_CODE = "en-us"

@@ -6,6 +6,8 @@ from django.urls import include, path
 urlpatterns = [
     path("admin/", admin.site.urls),
     path("v1/", include("api.urls")),
+    path("v1/", include("plans.urls")),
+    path("v1/", include("metering.urls")),
 ]
 
 handler400 = "api.problems.handler400"

@@ -95,13 +95,14 @@ _FOLDED_TYPES = {
     "boundary_id": "uuid",
     "outcome": "text",
 }
-_INSERTED = ("customer_id", "id", "reference", "ordinal", "revision", *FOLDED_FIELDS)
+_INSERTED = ("customer_id", "id", "reference", "ordinal", "revision", "folded_at", *FOLDED_FIELDS)
+_INSERTED_TYPES = ("uuid", "uuid", "text", "int4", "int4", "timestamptz", *map(_FOLDED_TYPES.__getitem__, FOLDED_FIELDS))
 _UPDATED = ("customer_id", "id", *FOLDED_FIELDS)
 
 COPY_CONVERSATIONS = f"COPY metering_conversation ({', '.join(_INSERTED)}) FROM STDIN (FORMAT BINARY)"
 UPDATE_CONVERSATIONS = f"""
 UPDATE metering_conversation c
-SET {", ".join(f"{name} = n.{name}" for name in FOLDED_FIELDS)}, revision = c.revision + 1,
+SET {", ".join(f"{name} = n.{name}" for name in FOLDED_FIELDS)}, revision = c.revision + 1, folded_at = %s,
     settled_at = NULL, scheme_version_id = NULL, tier = NULL, turns = NULL, counted_tokens = NULL
 FROM unnest(%s::uuid[], %s::uuid[], {", ".join(f"%s::{_FOLDED_TYPES[name]}[]" for name in FOLDED_FIELDS)})
   n ({", ".join(_UPDATED)})
@@ -116,7 +117,8 @@ WHERE c.customer_id = d.customer_id AND c.id = d.id
 class ConversationWrites:
     """The row changes of one fold, written together at its end."""
 
-    def __init__(self) -> None:
+    def __init__(self, now: dt.datetime) -> None:
+        self._now = now
         self._inserted: list[tuple[Any, ...]] = []
         self._updated: list[tuple[Any, ...]] = []
         self._deleted: list[tuple[uuid.UUID, uuid.UUID]] = []
@@ -128,7 +130,7 @@ class ConversationWrites:
 
     def insert(self, reference: Reference, ordinal: int, sitting: Sitting) -> None:
         self.touch(reference[0], sitting.settles_at)
-        self._inserted.append((reference[0], uuid7(), reference[1], ordinal, 1, *folded_values(sitting)))
+        self._inserted.append((reference[0], uuid7(), reference[1], ordinal, 1, self._now, *folded_values(sitting)))
 
     def update(self, reference: Reference, conversation_id: uuid.UUID, sitting: Sitting) -> None:
         self.touch(reference[0], sitting.settles_at)
@@ -138,19 +140,19 @@ class ConversationWrites:
         self.touch(reference[0], stored.sitting.settles_at)
         self._deleted.append((reference[0], stored.id))
 
-    def flush(self, now: dt.datetime) -> None:
+    def flush(self) -> None:
         """Write the rows, and note what had been counted before it changed."""
         with connection.cursor() as cursor:
             if self._deleted:
                 cursor.execute(DELETE_CONVERSATIONS, _columns(self._deleted))
             if self._updated:
-                cursor.execute(UPDATE_CONVERSATIONS, _columns(self._updated))
+                cursor.execute(UPDATE_CONVERSATIONS, [self._now, *_columns(self._updated)])
             if self._inserted:
                 with cursor.copy(COPY_CONVERSATIONS) as copy:
-                    copy.set_types(["uuid", "uuid", "text", "int4", "int4", *(map(_FOLDED_TYPES.get, FOLDED_FIELDS))])
+                    copy.set_types(_INSERTED_TYPES)
                     for row in self._inserted:
                         copy.write_row(row)
-        note_late_changes(self._touched, now=now)
+        note_late_changes(self._touched, now=self._now)
 
 
 def _columns(rows: list[Any]) -> list[list[Any]]:

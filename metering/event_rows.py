@@ -30,7 +30,8 @@ WHERE e.customer_id = n.customer_id AND e.event_id = n.event_id
 """
 SELECT_CONVERSATION = f"""
 SELECT {_LIST} FROM metering_event
-WHERE customer_id = %s AND conversation = %s AND occurred_at >= %s AND occurred_at <= coalesce(%s::timestamptz, 'infinity')
+WHERE customer_id = %s AND conversation = %s
+  AND occurred_at >= %s AND occurred_at <= coalesce(%s::timestamptz, 'infinity')
 """
 
 

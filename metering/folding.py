@@ -45,7 +45,7 @@ def fold(new: Iterable[MeteredEvent], disturbed: Mapping[Reference, dt.datetime]
     conversation_rows.lock(references)
     last = conversation_rows.last_sittings(references)
     closing = conversation_rows.references_with_closes(references)
-    writes = ConversationWrites()
+    writes = ConversationWrites(now)
     for reference in references:
         events = sorted(arrived.get(reference, ()), key=chronological)
         stored = last.get(reference)
@@ -54,7 +54,7 @@ def fold(new: Iterable[MeteredEvent], disturbed: Mapping[Reference, dt.datetime]
             _cut_anew(reference, since, boundaries[reference[0]], writes)
         else:
             _extend(reference, events, stored, boundaries[reference[0]], writes)
-    writes.flush(now)
+    writes.flush()
 
 
 def _instants(instant: dt.datetime | None) -> list[dt.datetime]:

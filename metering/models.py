@@ -103,6 +103,7 @@ class Conversation(models.Model):
     closed_at = models.DateTimeField(null=True)
     settles_at = models.DateTimeField()
     revision = models.IntegerField()
+    folded_at = models.DateTimeField(help_text="When it last changed, by our clock.")
 
     calls = models.IntegerField()
     retry_calls = models.IntegerField()

@@ -61,7 +61,10 @@ def settle(*, as_of: dt.datetime, now: dt.datetime, progress: Callable[[int], ob
     recut_changed_schemes(now=now)
     settled = 0
     customers = list(
-        Conversation.objects.filter(settled_at=None).order_by("customer_id").values_list("customer_id", flat=True).distinct()
+        Conversation.objects.filter(settled_at=None)
+        .order_by("customer_id")
+        .values_list("customer_id", flat=True)
+        .distinct()
     )
     for start in range(0, len(customers), CUSTOMERS_A_BATCH):
         step = settle_customers(customers[start : start + CUSTOMERS_A_BATCH], as_of=as_of)

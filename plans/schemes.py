@@ -37,3 +37,13 @@ def scheme_spans(customer_ids: Iterable[uuid.UUID]) -> list[SchemeSpan]:
     with connection.cursor() as cursor:
         cursor.execute(SPANS, [list(customer_ids)])
         return [SchemeSpan(*row) for row in cursor.fetchall()]
+
+
+def version_in_force(customer_id: uuid.UUID, instant: dt.datetime) -> uuid.UUID:
+    """The scheme version that rules a customer's conversations at an instant."""
+    spans = [
+        span
+        for span in scheme_spans([customer_id])
+        if span.starts_at <= instant and (span.ends_at is None or instant < span.ends_at)
+    ]
+    return min(spans, key=lambda span: span.customer_id is None).version_id

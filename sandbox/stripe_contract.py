@@ -45,7 +45,6 @@ class Contract:
 
     def __init__(self) -> None:
         self._by_shape: dict[tuple[str, int], list[tuple[list[str], Operation]]] = {}
-        self._readers: dict[str, Read] = {}
         for operation in operations():
             steps = operation.path.strip("/").split("/")
             self._by_shape.setdefault((operation.method, len(steps)), []).append((steps, operation))
@@ -63,10 +62,7 @@ class Contract:
 
     def check(self, operation: Operation, form: Form) -> dict[str, object]:
         """The typed parameters; raises Refusal 400 with Stripe's message, code and param."""
-        read = self._readers.get(operation.name)
-        if read is None:
-            read = self._readers[operation.name] = _params_reader(operation)
-        typed = read(form, "")
+        typed = _params_reader(operation)(form, "")
         assert isinstance(typed, dict)
         return typed
 
@@ -116,6 +112,7 @@ def _params_name(function: ast.FunctionDef) -> str | None:
     return None
 
 
+@cache
 def _params_reader(operation: Operation) -> Read:
     if operation.params_module is None or operation.params_class is None:
         return _nothing

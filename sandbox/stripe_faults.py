@@ -64,7 +64,7 @@ class Faults:
 
     def draw_from(self, seed: int, rate: float, kinds: Iterable[str] = ()) -> None:
         """From now on each request goes wrong with probability `rate`; the same seed gives the same sequence."""
-        chosen = tuple(kinds) or tuple(sorted(FAULTS))
+        chosen = tuple(sorted(kinds)) or tuple(sorted(FAULTS))
         for kind in chosen:
             if kind not in FAULTS:
                 raise UnknownFault(kind)
@@ -87,8 +87,9 @@ class Faults:
 
     def _planned(self, operation: str) -> Fault | None:
         for plan in self._plans:
-            if plan.operation in ("*", _shape(operation)) and plan.left > 0:
+            if plan.operation in ("*", _shape(operation)):
                 plan.left -= 1
+                self._plans = [waiting for waiting in self._plans if waiting.left > 0]
                 return plan.fault
         return None
 

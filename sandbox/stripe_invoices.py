@@ -252,7 +252,7 @@ def _apply_balance(desk: Desk, invoice: Object) -> None:
     before, currency = invoice["starting_balance"], invoice["currency"]
     _, after = due_and_balance(invoice["total"], before, currency)
     invoice["ending_balance"] = after
-    kind = "invoice_too_small" if after > before else "applied_to_invoice"
+    kind = "invoice_too_small" if after > max(before, 0) else "applied_to_invoice"
     move_balance(desk, invoice["customer"], currency, after - before, kind, invoice=invoice["id"])
 
 
@@ -260,8 +260,9 @@ def _number(desk: Desk, invoice: Object) -> None:
     if invoice["number"]:
         return
     customer = desk.need("customer", invoice["customer"])
-    invoice["number"] = f"{customer['invoice_prefix']}-{customer['next_invoice_sequence']:04d}"
-    customer["next_invoice_sequence"] += 1
+    while not invoice["number"] or desk.store.count("invoice", number=invoice["number"]):
+        invoice["number"] = f"{customer['invoice_prefix']}-{customer['next_invoice_sequence']:04d}"
+        customer["next_invoice_sequence"] += 1
     desk.save(customer)
 
 

@@ -121,8 +121,8 @@ def _price(line: Object, given: Params, param: str) -> None:
         raise Refusal(400, "The currency of the price must be the invoice's.", param=f"{param}[price_data][currency]")
     if ("unit_amount" in price) == ("unit_amount_decimal" in price):
         raise Refusal(400, "Give exactly one of unit_amount and unit_amount_decimal.", param=f"{param}[price_data]")
-    unit = Decimal(price["unit_amount"] if "unit_amount" in price else price["unit_amount_decimal"])
-    quantity = Decimal(given.get("quantity", given.get("quantity_decimal", 1)))
+    unit = Decimal(price["unit_amount"]) if "unit_amount" in price else price["unit_amount_decimal"]
+    quantity = given["quantity_decimal"] if "quantity_decimal" in given else Decimal(given.get("quantity", 1))
     amount = int((unit * quantity).quantize(Decimal(1), ROUND_HALF_UP))
     product = price.get("product") or f"prod_{line['id'].removeprefix('il_')}"
     line["amount"] = line["subtotal"] = amount

@@ -1,7 +1,7 @@
 """How is one Stripe parameter read from its text? A type of the SDK becomes a function that reads or refuses.
 
-The SDK writes enumerations as `Literal[...] | str` so that old clients accept new answers; Stripe itself refuses what it
-does not list, so here such a type is closed.
+The SDK writes enumerations as `Literal[...] | str` so that old clients accept new answers; Stripe itself refuses what
+it does not list, so here such a type is closed.
 """
 
 import re
@@ -63,16 +63,16 @@ def _object_reader(declared: Any, empty_unsets: bool) -> Read:
     def read(value: object, param: str) -> object:
         if not isinstance(value, dict):
             raise Refusal(400, "Invalid object", param=param)
-        for name in required:
-            if name not in value:
-                inner = _inside(param, name)
-                raise Refusal(400, f"Missing required param: {inner}.", code="parameter_missing", param=inner)
         typed = {}
         for name, given in value.items():
             inner = _inside(param, name)
             if name not in fields:
                 raise Refusal(400, f"Received unknown parameter: {inner}", code="parameter_unknown", param=inner)
             typed[name] = fields[name](given, inner)
+        for name in required:
+            if name not in value:
+                inner = _inside(param, name)
+                raise Refusal(400, f"Missing required param: {inner}.", code="parameter_missing", param=inner)
         return typed
 
     return read

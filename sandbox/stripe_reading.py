@@ -9,6 +9,7 @@ from sandbox.stripe_refusal import Refusal, missing, not_played
 from sandbox.stripe_store import Cursor, Object
 
 MOST = 100
+MAX_EXPAND_LEVELS = 4
 HANDLED = {"created", "ending_before", "expand", "limit", "starting_after"}
 CONDITION = re.compile(r"""^(metadata\[["']([^"']+)["']\]|[a-z_]+)\s*:\s*["']([^"']*)["']$""")
 
@@ -134,8 +135,10 @@ def _cut(things: list[Object], params: Params, url: str) -> Object:
 def expand(desk: Desk, answer: Object, paths: list[str]) -> Object:
     """The answer with ids replaced by their objects along paths such as `payments.data.payment.payment_intent`."""
     for path in paths:
-        if path.count(".") > 3 and not path.startswith("data."):
-            raise Refusal(400, f"You cannot expand more than 4 levels of a property: {path}", param="expand")
+        if path.count(".") >= MAX_EXPAND_LEVELS:
+            raise Refusal(
+                400, f"You cannot expand more than {MAX_EXPAND_LEVELS} levels of a property: {path}", param="expand"
+            )
         _expand(desk, answer, path.split("."), path)
     return answer
 

@@ -41,7 +41,7 @@ class StripeSandbox:
     def charged(self, customer_id: str) -> Object:
         """What was really charged and refunded, in minor units.
 
-        `{"charged": {"usd": 1200}, "refunded": {}, "invoices": {"in_1": {"currency", "charges", "charged", "refunded"}}}`
+        `{"charged": {"usd": 12}, "refunded": {}, "invoices": {"in_1": {"currency", "charges", "charged", "refunded"}}}`
         """
         return self._server.store.charged(customer_id)
 

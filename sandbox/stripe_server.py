@@ -38,7 +38,7 @@ class StripeServer:
         self._http = _Http((HOST, port), self.till, Control(self.store, self.till, self.faults, self.courier))
         self._stopping = threading.Event()
         self._threads = [
-            threading.Thread(target=self._http.serve_forever, args=(0.05,), name="stripe-http"),
+            threading.Thread(target=self._http.serve_forever, args=(0.02,), name="stripe-http"),
             threading.Thread(target=self._advance, name="stripe-advance"),
         ]
 

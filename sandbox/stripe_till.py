@@ -6,6 +6,7 @@ import json
 import secrets
 import threading
 import time
+import traceback
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
@@ -82,6 +83,10 @@ class Till:
             answer = self._answer(request, request_id)
         except Refusal as refusal:
             answer = _refused(refusal)
+        except Exception:
+            # A mistake of the stand-in looks to the client as one of Stripe's would; nothing was committed.
+            traceback.print_exc()
+            answer = _refused(_server_error())
         headers = {
             "Content-Type": "application/json",
             "Request-Id": request_id,

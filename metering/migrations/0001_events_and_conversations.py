@@ -82,6 +82,7 @@ class Migration(migrations.Migration):
                 ('closed_at', models.DateTimeField(null=True)),
                 ('settles_at', models.DateTimeField()),
                 ('revision', models.IntegerField()),
+                ('folded_at', models.DateTimeField(help_text='When it last changed, by our clock.')),
                 ('calls', models.IntegerField()),
                 ('retry_calls', models.IntegerField()),
                 ('first_completions', models.IntegerField(help_text='Successful completions at the first attempt.')),

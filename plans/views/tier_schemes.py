@@ -48,7 +48,7 @@ class SchemeVersionIn(Body):
     count_retries: bool = False
 
 
-class SchemeIn(SchemeVersionIn):
+class SchemeIn(SchemeVersionIn, kw_only=True):
     """A new scheme, with the rules of its first version."""
 
     code: Code

@@ -39,9 +39,3 @@ def test_threads_never_get_the_same_id():
     with ThreadPoolExecutor(4) as pool:
         made = [each for batch in pool.map(uuid7s, [500] * 20) for each in batch]
     assert len(set(made)) == 10_000
-
-
-def test_ten_thousand_ids_take_well_under_a_tenth_of_a_second():
-    started = time.perf_counter()
-    uuid7s(10_000)
-    assert time.perf_counter() - started < 0.1

@@ -24,12 +24,12 @@ handler404 = "api.problems.handler404"
 handler500 = "api.problems.handler500"
 
 
-class ThingFilter(PageQuery, frozen=True):
+class ThingFilter(PageQuery):
     name: str | None = None
     live: bool | None = None
 
 
-class NewThing(Body, frozen=True):
+class NewThing(Body):
     name: Annotated[str, Meta(min_length=1)]
     price: Price = "0"
 

@@ -85,6 +85,16 @@ def test_a_boundary_belongs_to_the_period_that_begins_there() -> None:
     assert period_at(anchor, "month", march - MICROSECOND).end == march
 
 
+def test_a_clock_that_falls_back_into_the_month_before_does_not_reopen_its_period() -> None:
+    """St. John's, 1 November 2009: at 0:01 clocks went back to 23:01 of 31 October."""
+    anchor = anchor_on("2009-10-01T00:00:00-02:30", "America/St_Johns")
+    november = boundary(anchor, "month", 1)
+    half_an_hour_later = november + dt.timedelta(minutes=30)
+    assert shown(november, anchor.zone) == "2009-11-01T00:00:00-02:30"
+    assert shown(half_an_hour_later, anchor.zone) == "2009-10-31T23:30:00-03:30"
+    assert period_at(anchor, "month", half_an_hour_later).index == 1
+
+
 def test_there_is_nothing_before_the_anchor() -> None:
     anchor = anchor_on("2026-01-31T00:00:00+00:00")
     with pytest.raises(BeforeAnchor):

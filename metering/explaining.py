@@ -1,0 +1,91 @@
+"""Why is a stored conversation in its tier, and what would an open one be if it settled now?"""
+
+import datetime as dt
+import functools
+import uuid
+from typing import Any
+
+import msgspec
+
+from metering import event_rows
+from metering.models import Conversation
+from metering.sittings import FOLDED_FIELDS, NEVER_ENDING, Sitting
+from metering.tiering import Explanation, TierLimits, TierRules, classify, count_tokens, count_turns, explain
+from plans.models import Customer, TierSchemeVersion
+from plans.schemes import version_in_force
+from plans.subscribing import agreement_at, live_subscription
+from plans.terms import terms_to_json
+
+
+class Tiering(msgspec.Struct, frozen=True):
+    """The tier of a conversation with the counts that decide it."""
+
+    tier: str
+    turns: int
+    tokens: int
+
+
+class TierPrice(msgspec.Struct, frozen=True):
+    """What the customer's plan says of a tier: so many included each period, then this price."""
+
+    plan: str
+    plan_version: int
+    currency: str
+    included: int
+    price: dict[str, Any]
+
+
+def tiering_of(conversation: Conversation, *, now: dt.datetime) -> Tiering:
+    """The tier fixed at settling, or the one the conversation would get if it settled now."""
+    if conversation.tier is not None and conversation.turns is not None and conversation.counted_tokens is not None:
+        return Tiering(conversation.tier, conversation.turns, conversation.counted_tokens)
+    rules = rules_for(conversation, now=now)
+    sitting = sitting_of(conversation)
+    turns, tokens = count_turns(sitting), count_tokens(sitting, rules.token_basis, rules.count_retries)
+    return Tiering(rules.tiers[classify(turns, tokens, rules.tiers)].code, turns, tokens)
+
+
+def explain_conversation(conversation: Conversation, *, now: dt.datetime) -> Explanation:
+    """The explanation of the tier of `tiering_of`, with the event that crossed the first limit."""
+    events = event_rows.of_conversation(
+        conversation.customer_id,
+        conversation.reference,
+        since=conversation.opened_at,
+        until=conversation.settles_at,
+    )
+    return explain(sitting_of(conversation), events, rules_for(conversation, now=now))
+
+
+def price_of_tier(customer: Customer, tier: str, *, at: dt.datetime) -> TierPrice | None:
+    """What the plan in force at an instant charges for the tier; None without a subscription then."""
+    subscription = live_subscription(customer, at=at)
+    if subscription is None:
+        return None
+    agreed = agreement_at(subscription, at)
+    if tier not in agreed.terms.rates:
+        return None
+    rate = terms_to_json(agreed.terms)["rates"][tier]
+    version = agreed.plan_version
+    return TierPrice(version.plan.code, version.version, agreed.terms.currency, rate["included"], rate["price"])
+
+
+def rules_for(conversation: Conversation, *, now: dt.datetime) -> TierRules:
+    """The tier rules that decided, or would decide now."""
+    version_id = conversation.scheme_version_id
+    return tier_rules(version_id or version_in_force(conversation.customer_id, min(now, conversation.settles_at)))
+
+
+@functools.lru_cache(maxsize=256)
+def tier_rules(version_id: uuid.UUID) -> TierRules:
+    """The rules of a published scheme version; published is frozen, so they may be kept."""
+    version = TierSchemeVersion.objects.select_related("scheme").get(pk=version_id)
+    tiers = tuple(TierLimits(tier.code, tier.max_turns, tier.max_tokens) for tier in version.tiers.all())
+    return TierRules(
+        version_id, version.scheme.code, version.version, version.token_basis, version.count_retries, tiers
+    )
+
+
+def sitting_of(conversation: Conversation) -> Sitting:
+    """The fold that a conversation row holds."""
+    folded = {name: getattr(conversation, name) for name in FOLDED_FIELDS}
+    return Sitting(idle_timeout=NEVER_ENDING.idle_timeout, max_age=NEVER_ENDING.max_age, **folded)
