@@ -71,7 +71,7 @@ class Invoice(models.Model):
 
     class Meta:
         constraints = [
-            models.UniqueConstraint(fields=["subscription", "period_start", "kind"], name="invoice_once_a_period"),
+            models.UniqueConstraint(fields=["subscription", "period_index", "kind"], name="invoice_once_a_period"),
             models.CheckConstraint(
                 condition=Q(status="draft") | Q(number__isnull=False, finalized_at__isnull=False),
                 name="invoice_finalized_with_number",
@@ -105,6 +105,7 @@ class InvoiceLine(models.Model):
 
     id = models.UUIDField(primary_key=True, default=uuid7, editable=False)
     invoice = models.ForeignKey(Invoice, on_delete=models.CASCADE, related_name="lines")
+    subscription = models.ForeignKey(Subscription, on_delete=models.PROTECT, related_name="+")
     position = models.PositiveSmallIntegerField()
     kind = models.CharField(max_length=10, choices=LineKind)
     tier = models.CharField(max_length=64, blank=True)
@@ -112,7 +113,7 @@ class InvoiceLine(models.Model):
     quantity = models.BigIntegerField()
     unit_amount = models.DecimalField(max_digits=25, decimal_places=12, null=True)
     amount = models.BigIntegerField()
-    period_index = models.IntegerField(help_text="The period the amount is for.")
+    period_index = models.IntegerField(help_text="The period of `subscription` that the amount is for.")
     period_start = models.DateTimeField()
     period_end = models.DateTimeField()
     details = models.JSONField(default=dict)
@@ -209,11 +210,12 @@ class Collection(models.Model):
     class State(models.TextChoices):
         DUE = "due", "to be done by the next sweep after `not_before`"
         SENT = "sent", "Stripe has the invoice; its webhooks tell how it goes on"
+        PARKED = "parked", "Stripe says something that cannot be; somebody has to look"
         DONE = "done"
 
     invoice = models.OneToOneField(Invoice, on_delete=models.PROTECT, primary_key=True, related_name="collection")
     task = models.CharField(max_length=7, choices=Task, default=Task.COLLECT)
-    state = models.CharField(max_length=4, choices=State, default=State.DUE)
+    state = models.CharField(max_length=6, choices=State, default=State.DUE)
     stripe_invoice_id = models.CharField(max_length=255, unique=True, null=True)  # noqa: DJ001 - not there yet
     stripe_status = models.CharField(max_length=20, blank=True)
     hosted_url = models.TextField(blank=True)
@@ -224,7 +226,7 @@ class Collection(models.Model):
 
     class Meta:
         indexes = [
-            models.Index(fields=["not_before"], name="collection_due", condition=~Q(state="done")),
+            models.Index(fields=["not_before"], name="collection_due", condition=Q(state__in=["due", "sent"])),
         ]
 
     def __str__(self) -> str:

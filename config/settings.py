@@ -88,3 +88,12 @@ REST_FRAMEWORK = {
     "EXCEPTION_HANDLER": "api.problems.answer_exception",
     "UNAUTHENTICATED_USER": None,
 }
+
+INVOICE_NUMBER_PREFIX = os.environ.get("PARLEY_INVOICE_PREFIX", "INV-")
+HOLD_DRAFTS = os.environ.get("PARLEY_HOLD_DRAFTS") == "1"
+"""Whether invoices wait as drafts until somebody finalizes them."""
+
+STRIPE_API_KEY = os.environ.get("STRIPE_API_KEY", "")
+STRIPE_API_BASE = os.environ.get("STRIPE_API_BASE", "")
+"""Empty: Stripe itself. `manage.py serve` without a key starts the stand-in and names it here."""
+STRIPE_WEBHOOK_SECRET = os.environ.get("STRIPE_WEBHOOK_SECRET", "")

@@ -1,13 +1,16 @@
 """Which part of the house answers which URL."""
 
-from django.contrib import admin
 from django.urls import include, path
 
+from billing.views.stripe_webhook import stripe_webhook
+
 urlpatterns = [
-    path("admin/", admin.site.urls),
+    path("admin/", include("console.urls")),
     path("v1/", include("api.urls")),
-    path("v1/", include("plans.urls")),
+    path("v1/", include("billing.urls")),
     path("v1/", include("metering.urls")),
+    path("v1/", include("plans.urls")),
+    path("stripe/webhook", stripe_webhook),
 ]
 
 handler400 = "api.problems.handler400"

@@ -28,7 +28,8 @@ _COLUMNS = ", ".join(f"c.{name}" for name in FOLDED_FIELDS)
 _SITTING = f"c.id, c.ordinal, {_COLUMNS}, v.idle_timeout, v.max_age"
 
 LOCK_REFERENCES = """
-SELECT FROM metering_conversation c JOIN unnest(%s::uuid[], %s::text[]) r (customer_id, reference)
+SELECT c.customer_id, c.reference
+FROM metering_conversation c JOIN unnest(%s::uuid[], %s::text[]) r (customer_id, reference)
   ON c.customer_id = r.customer_id AND c.reference = r.reference AND c.ordinal = 1
 ORDER BY c.customer_id, c.reference FOR UPDATE OF c
 """
@@ -61,10 +62,15 @@ def _stored_sitting(row: tuple[Any, ...]) -> StoredSitting:
     return StoredSitting(row[0], row[1], Sitting(idle_timeout=idle_timeout, max_age=max_age, **named))
 
 
-def lock(references: list[Reference]) -> None:
-    """Lock the references that exist, in their order (the row of the first sitting stands for the reference)."""
+def lock(references: list[Reference]) -> set[Reference]:
+    """Lock the references that exist, in their order (the row of the first sitting stands for the reference).
+
+    Returns those that are locked now. Any other is new to the caller, also where somebody else commits its first
+    sitting a moment later.
+    """
     with connection.cursor() as cursor:
         cursor.execute(LOCK_REFERENCES, _unzipped(references))
+        return set(cursor.fetchall())
 
 
 def last_sittings(references: list[Reference]) -> dict[Reference, StoredSitting]:
@@ -96,7 +102,15 @@ _FOLDED_TYPES = {
     "outcome": "text",
 }
 _INSERTED = ("customer_id", "id", "reference", "ordinal", "revision", "folded_at", *FOLDED_FIELDS)
-_INSERTED_TYPES = ("uuid", "uuid", "text", "int4", "int4", "timestamptz", *map(_FOLDED_TYPES.__getitem__, FOLDED_FIELDS))
+_INSERTED_TYPES = (
+    "uuid",
+    "uuid",
+    "text",
+    "int4",
+    "int4",
+    "timestamptz",
+    *map(_FOLDED_TYPES.__getitem__, FOLDED_FIELDS),
+)
 _UPDATED = ("customer_id", "id", *FOLDED_FIELDS)
 
 COPY_CONVERSATIONS = f"COPY metering_conversation ({', '.join(_INSERTED)}) FROM STDIN (FORMAT BINARY)"

@@ -4,8 +4,9 @@ Events that come in order extend the reference's last sitting or open the next o
 disturbs the past of a reference (an event before its last sitting, a changed or voided event, a close) makes it be cut
 anew from its stored events, beginning with the sitting that was disturbed. Both ways are the same `cut`.
 
-The row of a reference's first sitting is its lock: whoever folds a reference holds it. Two transactions that both open
-a new reference collide on the unique (customer, reference, ordinal), and one of them is run again.
+The row of a reference's first sitting is its lock: whoever folds a reference holds it. Who found no such row takes the
+reference for new, even if a look later would show one: so two transactions that both open a reference always collide on
+the unique (customer, reference, ordinal), and one of them is run again.
 """
 
 import datetime as dt
@@ -42,8 +43,8 @@ def fold(new: Iterable[MeteredEvent], disturbed: Mapping[Reference, dt.datetime]
     if not references:
         return
     boundaries = load_boundaries({customer_id for customer_id, _ in references})
-    conversation_rows.lock(references)
-    last = conversation_rows.last_sittings(references)
+    locked = conversation_rows.lock(references)
+    last = conversation_rows.last_sittings(sorted(locked))
     closing = conversation_rows.references_with_closes(references)
     writes = ConversationWrites(now)
     for reference in references:
@@ -51,7 +52,8 @@ def fold(new: Iterable[MeteredEvent], disturbed: Mapping[Reference, dt.datetime]
         stored = last.get(reference)
         since = min([*(event.occurred_at for event in events[:1]), *_instants(disturbed.get(reference))])
         if reference in disturbed or reference in closing or (stored and since < stored.sitting.opened_at):
-            _cut_anew(reference, since, boundaries[reference[0]], writes)
+            sittings = conversation_rows.sittings(reference) if reference in locked else []
+            _cut_anew(reference, since, sittings, boundaries[reference[0]], writes)
         else:
             _extend(reference, events, stored, boundaries[reference[0]], writes)
     writes.flush()
@@ -68,20 +70,25 @@ def _extend(
     boundaries: Boundaries,
     writes: ConversationWrites,
 ) -> None:
-    ordinal = 0
-    if stored:
-        ordinal = stored.ordinal
+    ordinal = stored.ordinal if stored else 0
+    if stored and events[0].occurred_at <= stored.sitting.settles_at:
         writes.touch(reference[0], stored.sitting.settles_at)
-    sittings = cut(events, boundaries, stored.sitting if stored else None)
-    if stored:
+        sittings = cut(events, boundaries, stored.sitting)
         writes.update(reference, stored.id, sittings.pop(0))
+    else:  # the last sitting is over, and stays as it is
+        sittings = cut(events, boundaries)
     for sitting in sittings:
         ordinal += 1
         writes.insert(reference, ordinal, sitting)
 
 
-def _cut_anew(reference: Reference, since: dt.datetime, boundaries: Boundaries, writes: ConversationWrites) -> None:
-    stored = conversation_rows.sittings(reference)
+def _cut_anew(
+    reference: Reference,
+    since: dt.datetime,
+    stored: list[StoredSitting],
+    boundaries: Boundaries,
+    writes: ConversationWrites,
+) -> None:
     kept = max((index for index, row in enumerate(stored) if row.sitting.opened_at <= since), default=0)
     stored = stored[kept:]
     if stored:

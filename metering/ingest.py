@@ -23,11 +23,14 @@ from metering.quarantine import quarantine
 from metering.reports import CloseIn, Report, close_event
 from metering.sittings import CLOSE, MeteredEvent
 from metering.supplier_rates import RateBook, current_book
-from metering.usage_lock import share_usage_lock
+from metering.usage_lock import share_usage_lock, take_usage_lock
 from plans.models import Customer
 
 ATTEMPTS = 10
 """Tries against concurrent batches of the same ids before a caller is asked to come again."""
+
+QUARANTINED = "quarantined"
+"""The status of a report whose customer does not exist yet."""
 
 Key = tuple[uuid.UUID, str]
 
@@ -94,18 +97,29 @@ def _lost_a_race(error: BaseException) -> bool:
 
 def _ingest_once(reports: Sequence[Report], now: dt.datetime, *, look_first: bool) -> list[Verdict]:
     payers = find_payers(report.customer for report in reports)
-    share_usage_lock(payer.id for payer in payers.values())
-    known, strangers = [], []
-    for report in reports:
-        (known if report.customer in payers else strangers).append(report)
+    _lock_usage(payers, reports)
+    known = [report for report in reports if report.customer in payers]
+    strangers = [report for report in reports if report.customer not in payers]
     quarantine(strangers, reason="unknown customer", now=now)
-    verdicts = [Verdict(r.index, r.event.event_id, "quarantined", "unknown customer", "/customer") for r in strangers]
+    verdicts = [Verdict(r.index, r.event.event_id, QUARANTINED, "unknown customer", "/customer") for r in strangers]
     for report in known:
         payer = payers[report.customer]
         report.event.customer_id = payer.id
         report.event.byok = payer.byok if report.byok is None else report.byok
     verdicts += _store(known, now, look_first=look_first)
     return sorted(verdicts, key=lambda verdict: verdict.index)
+
+
+def _lock_usage(payers: dict[str, Payer], reports: Sequence[Report]) -> None:
+    """Share the customers' usage lock; closes take it alone.
+
+    A close may come at the same time as the first event of its conversation. Neither would see the other before it
+    commits, and there is no conversation row yet on which they would meet.
+    """
+    closed = {payers[r.customer].id for r in reports if r.event.kind == CLOSE and r.customer in payers}
+    for customer_id in sorted(closed):
+        take_usage_lock(customer_id)
+    share_usage_lock(payer.id for payer in payers.values() if payer.id not in closed)
 
 
 def _store(reports: Sequence[Report], now: dt.datetime, *, look_first: bool) -> list[Verdict]:

@@ -209,7 +209,8 @@ class QuarantinedEvent(models.Model):
 
     class Meta:
         constraints = [
-            models.UniqueConstraint(fields=["customer_key", "event_id", "body_sha256"], name="quarantined_once")
+            # The body names customer and id; both beside it could be longer than an index entry may be.
+            models.UniqueConstraint(fields=["body_sha256"], name="quarantined_once")
         ]
         indexes = [
             models.Index(fields=["customer_key"], name="quarantine_waiting", condition=Q(released_at__isnull=True))

@@ -11,7 +11,7 @@ from metering.reports import Report
 
 
 def quarantine(reports: Sequence[Report], *, reason: str, now: dt.datetime) -> None:
-    """Keep reports; the same body under the same id is kept once."""
+    """Keep reports; the same body (which names customer and id) is kept once."""
     rows = []
     for report in reports:
         body = msgspec.json.encode(report.sent)
@@ -25,4 +25,5 @@ def quarantine(reports: Sequence[Report], *, reason: str, now: dt.datetime) -> N
                 received_at=now,
             )
         )
+    rows.sort(key=lambda row: row.body_sha256)  # so that overlapping batches queue instead of deadlock
     QuarantinedEvent.objects.bulk_create(rows, ignore_conflicts=True)

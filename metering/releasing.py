@@ -6,7 +6,7 @@ import msgspec
 from django.db import transaction
 from django.db.models import Exists, OuterRef
 
-from metering.ingest import ingest
+from metering.ingest import QUARANTINED, ingest
 from metering.models import QuarantinedEvent
 from metering.reports import EventIn, read_report
 from plans.models import Customer
@@ -26,9 +26,11 @@ def release_quarantined(*, now: dt.datetime) -> int:
                 read_report(index, msgspec.convert(row.body, EventIn), now=row.received_at, backfill=True)
                 for index, row in enumerate(rows)
             ]
-            ingest(reports, now=now)
-            QuarantinedEvent.objects.filter(pk__in=[row.pk for row in rows]).update(released_at=now)
-            released += len(rows)
+            verdicts = ingest(reports, now=now)
+            # A customer erased this very moment leaves its events in quarantine.
+            let_in = [row.pk for row, verdict in zip(rows, verdicts, strict=True) if verdict.status != QUARANTINED]
+            QuarantinedEvent.objects.filter(pk__in=let_in).update(released_at=now)
+            released += len(let_in)
 
 
 def _releasable() -> list[QuarantinedEvent]:

@@ -10,7 +10,7 @@ from typing import Annotated, Any, Literal
 
 from msgspec import UNSET, Meta, Struct, UnsetType
 
-from metering.sittings import CLOSE, MeteredEvent
+from metering.sittings import CLOSE, EARLIEST, MeteredEvent
 from metering.usage_normalising import UnreadableUsage, Usage, normalise
 
 MAX_AHEAD = dt.timedelta(minutes=5)
@@ -91,6 +91,8 @@ def check_time(occurred_at: dt.datetime, *, now: dt.datetime, backfill: bool, po
     """Raise UnusableReport outside the window in which events are taken."""
     if occurred_at > now + MAX_AHEAD:
         raise UnusableReport(pointer, "more than 5 minutes in the future")
+    if occurred_at < EARLIEST:
+        raise UnusableReport(pointer, f"before {EARLIEST:%Y}")
     if not backfill and occurred_at < now - MAX_BACK:
         raise UnusableReport(pointer, "more than 35 days ago; the backfill scope allows older events")
 

@@ -8,11 +8,13 @@ import datetime as dt
 import uuid
 from collections.abc import Callable, Sequence
 
+import psycopg
 from django.db import OperationalError, connection, transaction
 
 from metering.models import Conversation
 from metering.recutting import recut_changed_schemes
 from metering.releasing import release_quarantined
+from metering.usage_lock import share_usage_lock
 
 CUSTOMERS_A_BATCH = 200
 """Customers settled in one transaction: long enough to be fast, short enough not to hold up their ingestion."""
@@ -74,10 +76,15 @@ def settle(*, as_of: dt.datetime, now: dt.datetime, progress: Callable[[int], ob
 
 
 def settle_customers(customer_ids: Sequence[uuid.UUID], *, as_of: dt.datetime, attempts: int = 5) -> int:
-    """Settle what is due of these customers, in one transaction (tried again when it deadlocks with an ingest)."""
+    """Settle what is due of these customers, in one transaction (tried again when it deadlocks with an ingest).
+
+    The shared usage lock makes a recut wait: a statement that began before the scheme changed would otherwise put the
+    rows that were just recut into tiers of the old one.
+    """
     for last in range(attempts - 1, -1, -1):
         try:
             with transaction.atomic(), connection.cursor() as cursor:
+                share_usage_lock(customer_ids)
                 cursor.execute(SETTLE, [list(customer_ids), as_of])
                 return cursor.rowcount
         except OperationalError:

@@ -14,6 +14,8 @@ from typing import Any
 import msgspec
 
 CLOSE = "close"
+EARLIEST = dt.datetime(1970, 1, 1, tzinfo=dt.UTC)
+"""When the first rules come into force: before it no scheme rules, and no conversation could settle."""
 
 
 class MeteredEvent(msgspec.Struct, gc=False):
@@ -55,7 +57,7 @@ class Boundary(msgspec.Struct, frozen=True, gc=False):
 
 
 NEVER_ENDING = Boundary(
-    dt.datetime(1970, 1, 1, tzinfo=dt.UTC),
+    EARLIEST,
     None,
     uuid.UUID(int=0),
     dt.timedelta(days=3650),

@@ -66,6 +66,12 @@ def create_scheme(*, code: str, rules: SchemeRules, now: dt.datetime) -> TierSch
 def draft_scheme_version(scheme: TierScheme, *, rules: SchemeRules, now: dt.datetime) -> TierSchemeVersion:
     """A further version of a scheme, to be published later. Raises InvalidScheme."""
     _check_rules(rules)
+    with transaction.atomic():
+        TierScheme.objects.select_for_update().get(pk=scheme.pk)
+        return _write_draft(scheme, rules, now)
+
+
+def _write_draft(scheme: TierScheme, rules: SchemeRules, now: dt.datetime) -> TierSchemeVersion:
     newest = scheme.versions.aggregate(newest=Max("version"))["newest"] or 0
     version = TierSchemeVersion.objects.create(
         scheme=scheme,
@@ -98,7 +104,7 @@ def publish_scheme_version(
             raise InvalidScheme("/effective_at", "must lie at least 5 minutes ahead: the past is frozen")
         if version.scheme.versions.filter(effective_at__gte=effective_at).exists():
             raise InvalidScheme("/effective_at", "a version comes into force then or later")
-        _check_plans_price(version)
+        _check_plans_price(version, effective_at)
         return _put_in_force(version, effective_at)
 
 
@@ -124,9 +130,10 @@ def _check_rules(rules: SchemeRules) -> None:
             raise InvalidScheme(f"/tiers/{index}", "only the last tier is without limits")
 
 
-def _check_plans_price(version: TierSchemeVersion) -> None:
+def _check_plans_price(version: TierSchemeVersion, effective_at: dt.datetime) -> None:
     codes = set(version.tiers.values_list("code", flat=True))
-    for phase in SubscriptionPhase.objects.filter(plan_version__tier_scheme=version.scheme_id, ends_at=None):
+    phases = SubscriptionPhase.objects.filter(plan_version__tier_scheme=version.scheme_id)
+    for phase in phases.exclude(ends_at__lte=effective_at).select_related("plan_version__plan"):
         missing = codes - set(terms_of(phase.plan_version).rates)
         if missing:
             raise InvalidScheme("/tiers", f"{phase.plan_version}, with subscribers, has no price for {sorted(missing)}")
@@ -162,11 +169,7 @@ def publish_plan_version(version: PlanVersion, *, now: dt.datetime) -> PlanVersi
         version = PlanVersion.objects.select_for_update().get(pk=version.pk)
         if version.status == VersionStatus.PUBLISHED:
             raise AlreadyPublished(f"{version} is published already")
-        tiers = Tier.objects.filter(
-            scheme_version__scheme=version.tier_scheme_id, scheme_version__status=VersionStatus.PUBLISHED
-        )
-        rates = terms_of(version).rates
-        missing = sorted(set(tiers.values_list("code", flat=True)) - set(rates))
+        missing = unpriced_tiers(version)
         if missing:
             raise InvalidTerms(
                 [(f"/rates/{tier}", "the tier scheme has this tier, so it needs a price") for tier in missing]
@@ -174,6 +177,14 @@ def publish_plan_version(version: PlanVersion, *, now: dt.datetime) -> PlanVersi
         version.status, version.published_at = VersionStatus.PUBLISHED, now
         version.save(update_fields=["status", "published_at"])
         return version
+
+
+def unpriced_tiers(version: PlanVersion) -> list[str]:
+    """Codes of published tiers of the plan version's scheme that it has no price for."""
+    tiers = Tier.objects.filter(
+        scheme_version__scheme=version.tier_scheme_id, scheme_version__status=VersionStatus.PUBLISHED
+    )
+    return sorted(set(tiers.values_list("code", flat=True)) - set(terms_of(version).rates))
 
 
 def terms_of(version: PlanVersion) -> Terms:

@@ -6,8 +6,17 @@ from typing import NamedTuple
 from django.db import IntegrityError, transaction
 
 from plans.calendar import Anchor, Period, period, period_at
-from plans.models import Customer, Plan, PlanVersion, SchemeChange, Subscription, SubscriptionPhase, VersionStatus
-from plans.publishing import terms_of
+from plans.models import (
+    Customer,
+    Plan,
+    PlanVersion,
+    SchemeChange,
+    Subscription,
+    SubscriptionPhase,
+    TierScheme,
+    VersionStatus,
+)
+from plans.publishing import terms_of, unpriced_tiers
 from plans.terms import Terms
 
 LONGEST_BACKDATING = dt.timedelta(days=3660)
@@ -32,6 +41,7 @@ class AlreadyEnding(Exception):
 class Agreement(NamedTuple):
     """What a subscription says about one of its periods."""
 
+    subscription: Subscription
     period: Period
     plan_version: PlanVersion
     terms: Terms
@@ -49,6 +59,9 @@ def subscribe(
         raise SubscriptionRefused("/starts_at", "more than ten years ago")
     try:
         with transaction.atomic():
+            # One after the other: two inserts that both wait for the exclusion constraint would deadlock.
+            Customer.objects.select_for_update(no_key=True).get(pk=customer.pk)
+            _check_tiers_have_prices(agreed)
             subscription = Subscription.objects.create(
                 customer=customer, starts_at=starts_at, timezone=customer.timezone, created_at=now
             )
@@ -72,6 +85,15 @@ def _version_to_sell(customer: Customer, plan: Plan, number: int | None) -> Plan
     if currency != customer.currency:
         raise SubscriptionRefused("/plan", f"priced in {currency}, but the customer pays in {customer.currency}")
     return version
+
+
+def _check_tiers_have_prices(version: PlanVersion) -> None:
+    """Its scheme may have got another tier since the plan version was published."""
+    # Kept from getting one until the subscription is there to be seen.
+    TierScheme.objects.select_for_update(no_key=True).get(pk=version.tier_scheme_id)
+    missing = unpriced_tiers(version)
+    if missing:
+        raise SubscriptionRefused("/plan", f"the plan has no price for {', '.join(missing)} of its tier scheme")
 
 
 def cancel_at_period_end(subscription: Subscription, *, now: dt.datetime, preview: bool = False) -> Subscription:
@@ -101,14 +123,14 @@ def agreement_at(subscription: Subscription, instant: dt.datetime) -> Agreement:
     """The period that holds an instant, and the terms in force at its start."""
     version = _version_at(subscription, instant)
     terms = terms_of(version)
-    return Agreement(period_at(anchor_of(subscription), terms.interval, instant), version, terms)
+    return Agreement(subscription, period_at(anchor_of(subscription), terms.interval, instant), version, terms)
 
 
 def agreement(subscription: Subscription, index: int) -> Agreement:
     """The period with this index (0 is the first), and the terms in force during it."""
     version = _version_at(subscription, subscription.starts_at)
     terms = terms_of(version)
-    return Agreement(period(anchor_of(subscription), terms.interval, index), version, terms)
+    return Agreement(subscription, period(anchor_of(subscription), terms.interval, index), version, terms)
 
 
 def anchor_of(subscription: Subscription) -> Anchor:

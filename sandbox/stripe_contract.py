@@ -44,10 +44,10 @@ class Contract:
     """All operations of the installed SDK; `find` and `check` take about 100 microseconds together."""
 
     def __init__(self) -> None:
-        self._by_shape: dict[tuple[str, int], list[tuple[list[str], Operation]]] = {}
+        self._by_shape: dict[tuple[str, int, str], list[tuple[list[str], Operation]]] = {}
         for operation in operations():
             steps = operation.path.strip("/").split("/")
-            self._by_shape.setdefault((operation.method, len(steps)), []).append((steps, operation))
+            self._by_shape.setdefault((operation.method, len(steps), steps[1]), []).append((steps, operation))
         for alternatives in self._by_shape.values():
             # A literal step (`/search`) goes before a placeholder (`/{id}`).
             alternatives.sort(key=lambda pair: [step.startswith("{") for step in pair[0]])
@@ -55,7 +55,8 @@ class Contract:
     def find(self, method: str, path: str) -> tuple[Operation, list[str]]:
         """The operation and the ids in its path; raises Refusal 404 for an address Stripe does not have."""
         steps = path.strip("/").split("/")
-        for pattern, operation in self._by_shape.get((method, len(steps)), ()):
+        noun = steps[1] if len(steps) > 1 else ""
+        for pattern, operation in self._by_shape.get((method, len(steps), noun), ()):
             if all(p == s or (p[0] == "{" and s) for p, s in zip(pattern, steps, strict=True)):
                 return operation, [s for p, s in zip(pattern, steps, strict=True) if p[0] == "{"]
         raise unknown_address(method, path)

@@ -21,7 +21,7 @@ from sandbox.stripe_store import Store
 BATCH = 500
 FIRST_RETRY_S, LAST_RETRY_S = 0.25, 60.0
 TIMEOUT_S = 10.0
-IDLE_S = 0.5
+IDLE_S = 0.1
 
 
 class NotLoopback(Exception):

@@ -45,7 +45,7 @@ class Migration(migrations.Migration):
             ],
             options={
                 'indexes': [models.Index(condition=models.Q(('released_at__isnull', True)), fields=['customer_key'], name='quarantine_waiting')],
-                'constraints': [models.UniqueConstraint(fields=('customer_key', 'event_id', 'body_sha256'), name='quarantined_once')],
+                'constraints': [models.UniqueConstraint(fields=('body_sha256',), name='quarantined_once')],
             },
         ),
         migrations.CreateModel(

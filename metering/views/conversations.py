@@ -3,7 +3,7 @@
 import datetime as dt
 import uuid
 from decimal import Decimal
-from typing import Literal
+from typing import Any, Literal
 
 import msgspec
 from django.utils import timezone
@@ -58,10 +58,10 @@ class Cost(msgspec.Struct):
     paid_by_customer: Decimal
 
 
-class PricedExplanation(Explanation):
+class PricedExplanation(Explanation, frozen=True):
     """Why the conversation is in its tier, and what its plan charges for that."""
 
-    price: TierPrice | None
+    price: TierPrice | None = None
 
 
 class ConversationOut(msgspec.Struct):
@@ -94,7 +94,7 @@ def conversation_out(conversation: Conversation) -> ConversationOut:
     return ConversationOut(**_fields(conversation))
 
 
-def _fields(conversation: Conversation) -> dict[str, object]:
+def _fields(conversation: Conversation) -> dict[str, Any]:
     tiering = tiering_of(conversation, now=timezone.now())
     same = ("id", "reference", "ordinal", "opened_at", "last_event_at", "settles_at", "calls", "outcome")
     return {
@@ -164,6 +164,6 @@ class OneConversation(Endpoint):
         explained = explain_conversation(conversation, now=timezone.now())
         price = price_of_tier(conversation.customer, explained.tier, at=conversation.settles_at)
         return ExplainedConversationOut(
-            **_fields(conversation),  # type: ignore[arg-type]
+            **_fields(conversation),
             explanation=PricedExplanation(**msgspec.structs.asdict(explained), price=price),
         )

@@ -114,7 +114,7 @@ def ingest_answer(verdicts: Iterable[Verdict]) -> IngestAnswer:
     verdicts = sorted(verdicts, key=lambda verdict: verdict.index)
     counts = Counter(verdict.status for verdict in verdicts)
     remarkable = [verdict for verdict in verdicts if verdict.status not in UNREMARKABLE]
-    return IngestAnswer(*(counts[status] for status in STATUSES), remarkable)
+    return IngestAnswer(**{status: counts[status] for status in STATUSES}, results=remarkable)
 
 
 class Events(Endpoint):

@@ -13,11 +13,12 @@ BEGIN
 END $$;
 
 CREATE FUNCTION plans_refuse_change_of_published_tier() RETURNS trigger LANGUAGE plpgsql AS $$
-DECLARE
-    version_id uuid := CASE TG_OP WHEN 'INSERT' THEN NEW.scheme_version_id ELSE OLD.scheme_version_id END;
 BEGIN
-    IF EXISTS (SELECT FROM plans_tierschemeversion WHERE id = version_id AND status = 'published') THEN
-        RAISE EXCEPTION 'tiers of the published scheme version % are frozen', version_id
+    IF EXISTS (
+        SELECT FROM plans_tierschemeversion
+        WHERE id IN (OLD.scheme_version_id, NEW.scheme_version_id) AND status = 'published'
+    ) THEN
+        RAISE EXCEPTION 'tiers of a published scheme version are frozen'
             USING ERRCODE = 'restrict_violation';
     END IF;
     RETURN CASE TG_OP WHEN 'DELETE' THEN OLD ELSE NEW END;

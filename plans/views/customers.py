@@ -25,10 +25,10 @@ from plans.models import Customer
 
 Key = Annotated[str, Meta(min_length=1, max_length=512)]
 Name = Annotated[str, Meta(max_length=200)]
-Email = Annotated[str, Meta(max_length=254, pattern=r"^([^@\s]+@[^@\s]+)?\Z")]
-Currency = Annotated[str, Meta(pattern=r"^[A-Z]{3}\Z")]
+Email = Annotated[str, Meta(max_length=254, pattern=r"^([^@\s]+@[^@\s]+)?$(?!\n)")]
+Currency = Annotated[str, Meta(pattern=r"^[A-Z]{3}$(?!\n)")]
 Zone = Annotated[str, Meta(min_length=1, max_length=64, description="IANA time zone")]
-Country = Annotated[str, Meta(pattern=r"^([A-Z]{2})?\Z")]
+Country = Annotated[str, Meta(pattern=r"^([A-Z]{2})?$(?!\n)")]
 TaxId = Annotated[str, Meta(max_length=50)]
 
 

@@ -25,7 +25,7 @@ from plans.publishing import (
     publish_scheme_version,
 )
 
-Code = Annotated[str, Meta(pattern=r"^[a-z0-9][a-z0-9_-]{0,63}\Z", description="lower case, digits, - and _")]
+Code = Annotated[str, Meta(pattern=r"^[a-z0-9][a-z0-9_-]{0,63}$(?!\n)", description="lower case, digits, - and _")]
 Duration = Annotated[str, Meta(max_length=32, description="ISO 8601 duration such as PT24H")]
 Limit = Annotated[int, Meta(ge=1, le=2_000_000_000)]
 

@@ -109,7 +109,7 @@ def test_deliveries_can_be_doubled_and_shuffled(client, sandbox, inbox):
 
 def test_deliveries_can_be_delayed(client, sandbox, inbox):
     sandbox.deliver_to(inbox.url, SECRET)
-    sandbox.deliveries(delay_s=0.5, seed=1)
+    sandbox.deliveries(delay_s=0.2, seed=1)
     acme(client, card=None)
     assert sandbox.wait_until_delivered()
     assert inbox.types == ["customer.created"]

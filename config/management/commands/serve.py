@@ -1,7 +1,8 @@
 """What `make serve` runs: the whole product on one machine, until Ctrl-C.
 
-Web server, background worker with its scheduler and, without a Stripe key, the Stripe stand-in run under one supervisor. The
-database is the caller's DATABASE_URL or the embedded one that manage.py has opened. Every state is under the data directory.
+Web server, background worker with its scheduler and, without a Stripe key, the Stripe stand-in run under one
+supervisor. The database is the one DATABASE_URL names or the embedded one, which manage.py has opened. Every state is
+under the data directory.
 """
 
 import fcntl

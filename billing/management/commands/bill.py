@@ -1,0 +1,40 @@
+"""`manage.py bill --as-of T`: settle, invoice every period that is over at T, and collect."""
+
+from typing import Any
+
+from django.core.management.base import BaseCommand, CommandError, CommandParser
+from django.utils import timezone
+from tqdm import tqdm
+
+from api.instants import add_as_of
+from billing.billing import bill
+from billing.collecting import collect_due
+from billing.models import Invoice
+from billing.stripe_gateway import StripeNotConfigured
+from plans.money import format_amount
+
+
+class Command(BaseCommand):
+    help = "Settle what is due, invoice every period that is over, and take the invoices to Stripe."
+
+    def add_arguments(self, parser: CommandParser) -> None:
+        add_as_of(parser)
+
+    def handle(self, *args: Any, **options: Any) -> None:
+        with tqdm(desc="invoiced", unit=" invoices", disable=None) as bar:
+            run = bill(as_of=options["as_of"], now=timezone.now(), progress=lambda _: bar.update(1))
+        self.stdout.write(f"{run.settled:,} conversations settled, {len(run.invoices):,} invoices")
+        for invoice in Invoice.objects.filter(pk__in=run.invoices).select_related("customer").order_by("number"):
+            total = format_amount(invoice.total, invoice.currency)
+            self.stdout.write(f"  {invoice}  {invoice.customer}  {invoice.kind}  {total} {invoice.currency}")
+        self._collect()
+        if run.failed:
+            raise CommandError(f"{run.failed} subscriptions could not be billed; the log and their schedule say why")
+
+    def _collect(self) -> None:
+        try:
+            with tqdm(desc="collected", unit=" invoices", disable=None) as bar:
+                while taken := collect_due(now=timezone.now()):
+                    bar.update(taken)
+        except StripeNotConfigured as error:
+            self.stdout.write(f"Not collected: {error}. The invoices wait.")

@@ -1,0 +1,33 @@
+"""Which sweeps of billing does Celery wake? Each finds its work in rows; losing a message loses nothing."""
+
+import contextlib
+
+from celery import shared_task
+from django.utils import timezone
+
+from billing import billing, collecting, stripe_inbox
+from billing.stripe_gateway import StripeNotConfigured
+
+
+@shared_task(name="billing.bill_due")
+def bill_due() -> None:
+    """Invoice the periods that are over, and send the invoices on their way."""
+    now = timezone.now()
+    if billing.bill(as_of=now, now=now).invoices:
+        collect_due.delay()
+
+
+@shared_task(name="billing.collect_due")
+def collect_due() -> None:
+    """Take finalized invoices to Stripe."""
+    with contextlib.suppress(StripeNotConfigured):
+        while collecting.collect_due(now=timezone.now()):
+            pass
+
+
+@shared_task(name="billing.read_stripe_inbox")
+def read_stripe_inbox() -> None:
+    """Look into what Stripe told us."""
+    with contextlib.suppress(StripeNotConfigured):
+        while stripe_inbox.work_off_inbox(now=timezone.now()):
+            pass

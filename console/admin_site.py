@@ -1,0 +1,96 @@
+"""Where is what on the operator's desk? Every table under a name for people, in the order of the floors."""
+
+from typing import Any
+
+from django.contrib import admin
+from django.http import HttpRequest
+from django.urls import NoReverseMatch, reverse
+
+# A table is named by its class; a page of our own, for a table without a single key, by its URL name.
+SECTIONS: dict[str, tuple[str, dict[str, str]]] = {
+    "plans": (
+        "Plans: what was agreed",
+        {
+            "Customer": "Customers",
+            "Plan": "Plans",
+            "PlanVersion": "Plan versions",
+            "Subscription": "Subscriptions",
+            "SubscriptionPhase": "Phases of subscriptions",
+            "TierScheme": "Tier schemes",
+            "TierSchemeVersion": "Tier scheme versions",
+            "SchemeChange": "Scheme changes to be applied",
+        },
+    ),
+    "metering": (
+        "Metering: what happened",
+        {
+            "conversations": "Conversations",
+            "events": "Events of a customer",
+            "Correction": "Corrections of events",
+            "QuarantinedEvent": "Events in quarantine",
+            "late_changes": "Days changed after they were counted",
+            "MeterReading": "Meter readings",
+            "SupplierRate": "Supplier rates",
+        },
+    ),
+    "billing": (
+        "Billing: what is owed",
+        {
+            "Invoice": "Invoices",
+            "InvoiceLine": "Invoice lines",
+            "BillingSchedule": "Billing schedule",
+            "InvoiceSequence": "Invoice numbers",
+            "Account": "Ledger accounts",
+            "Transfer": "Ledger transfers",
+            "Collection": "Collection through Stripe",
+            "StripeCustomer": "Customers at Stripe",
+            "StripeCall": "Calls to Stripe",
+            "StripeEvent": "Webhooks from Stripe",
+        },
+    ),
+    "api": ("API: who may call", {"ApiKey": "API keys", "IdempotentAnswer": "Answers kept for repeated requests"}),
+    "auth": ("Operators", {"User": "Operators", "Group": "Groups of operators"}),
+}
+
+
+def human_name(app_label: str, object_name: str) -> str:
+    """What people call a table, or one of our own pages."""
+    return SECTIONS[app_label][1][object_name]
+
+
+class ConsoleSite(admin.AdminSite):
+    """Django's admin with the tables in the order of the floors."""
+
+    site_header = "Parley console"
+    site_title = "Parley"
+    index_title = "From event to invoice line"
+    index_template = "console/index.html"
+    app_index_template = "admin/app_index.html"
+    site_url = None
+
+    def get_app_list(self, request: HttpRequest, app_label: str | None = None) -> list[Any]:
+        """The sections a member of staff may see, each with its tables and pages."""
+        found = self._build_app_dict(request, app_label)
+        apps: list[dict[str, Any]] = [found] if app_label and found else [*found.values()]
+        listed = [_named(app) for app in apps if app["app_label"] in SECTIONS]
+        return sorted(listed, key=lambda app: [*SECTIONS].index(app["app_label"]))
+
+
+def _named(app: dict[str, Any]) -> dict[str, Any]:
+    heading, names = SECTIONS[app["app_label"]]
+    tables = {table["object_name"]: table for table in app["models"]}
+    entries = [_named_entry(tables.get(key), key, name) for key, name in names.items()]
+    return {**app, "name": heading, "models": [entry for entry in entries if entry is not None]}
+
+
+def _named_entry(table: dict[str, Any] | None, key: str, name: str) -> dict[str, Any] | None:
+    if table is not None:
+        return {**table, "name": name}
+    try:
+        url = reverse(key)
+    except NoReverseMatch:  # a table this operator may not see
+        return None
+    return {"name": name, "object_name": key, "admin_url": url, "add_url": None, "view_only": True, "perms": {}}
+
+
+site = ConsoleSite()

@@ -1,0 +1,54 @@
+"""What does an operator look for? The filters of the lists of conversations and events."""
+
+from typing import Any
+
+from django import forms
+
+from plans.models import Customer
+
+
+class _CustomerFilter(forms.Form):
+    """Names a customer by its key; cleaned, `customer` is the customer (or None where it may be left out)."""
+
+    customer = forms.CharField(label="Customer key", max_length=512, strip=False)
+
+    def clean_customer(self) -> Customer | None:
+        key = self.cleaned_data["customer"]
+        if not key:
+            return None
+        found = Customer.objects.filter(key=key).first()
+        if found is None:
+            raise forms.ValidationError("There is no customer with this key.")
+        return found
+
+
+class ConversationFilter(_CustomerFilter):
+    """Which conversations to list; `settled_from` (included) and `settled_to` (not) bound the settling instant."""
+
+    customer = forms.CharField(label="Customer key", max_length=512, strip=False, required=False)
+    reference = forms.CharField(label="Reference", max_length=512, strip=False, required=False)
+    state = forms.ChoiceField(choices=[("", "any"), ("open", "open"), ("settled", "settled")], required=False)
+    tier = forms.CharField(max_length=64, required=False)
+    settled_from = forms.DateTimeField(label="Settled from (UTC)", required=False)
+    settled_to = forms.DateTimeField(label="before", required=False)
+
+    def lookups(self) -> dict[str, Any]:
+        """The filters given, as a query of conversations; those of the settling instant imply that it is over."""
+        given = {name: value for name, value in self.cleaned_data.items() if value}
+        looked_up = {
+            "customer": "customer",
+            "reference": "reference",
+            "tier": "tier",
+            "settled_from": "settled_at__gte",
+            "settled_to": "settled_at__lt",
+        }
+        lookups = {looked_up[name]: value for name, value in given.items() if name in looked_up}
+        if "state" in given:
+            lookups["settled_at__isnull"] = given["state"] == "open"
+        return lookups
+
+
+class EventFilter(_CustomerFilter):
+    """Which events to list: one customer's, all or those of a conversation reference."""
+
+    conversation = forms.CharField(max_length=512, strip=False, required=False)

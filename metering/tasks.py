@@ -1,0 +1,20 @@
+"""Which sweeps of metering does Celery wake?"""
+
+from celery import shared_task
+from django.utils import timezone
+
+from metering import settling
+from metering.catalogue import sync_rates
+
+
+@shared_task(name="metering.settle_due")
+def settle_due() -> None:
+    """Let in released events, and settle the conversations whose time has come."""
+    now = timezone.now()
+    settling.settle(as_of=now, now=now)
+
+
+@shared_task(name="metering.sync_supplier_rates")
+def sync_supplier_rates() -> None:
+    """Append what the price catalogue has learned."""
+    sync_rates(timezone.now())

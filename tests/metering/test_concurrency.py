@@ -1,0 +1,334 @@
+"""Many at once: whatever overlaps, waits or collides, nothing is lost, doubled, or changed after it was counted."""
+
+import datetime as dt
+import random
+import threading
+from collections import Counter
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+
+import pytest
+from django.db import connection, transaction
+
+from metering import conversation_rows
+from metering.late_changes import take_late_days
+from metering.models import Conversation, Event, LateChange, MeterReading, QuarantinedEvent
+from metering.recutting import recut_changed_schemes
+from metering.releasing import release_quarantined
+from metering.settling import settle_customers
+from metering.usage_lock import share_usage_lock, take_usage_lock
+from plans.models import Customer
+from plans.subscribing import SubscriptionOverlaps
+from tests.cast import (
+    LATER,
+    a_plan,
+    a_scheme,
+    acme,
+    at,
+    bolt,
+    close,
+    report,
+    send,
+    settled,
+    sittings_of,
+    subscribed,
+    the_sitting,
+)
+from tests.metering.conftest import Sessions
+
+WAITING = "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock'"
+
+
+def wait_until_blocked(sessions: int = 1) -> None:
+    """Until so many other connections wait for a lock."""
+    for _ in range(500):
+        with connection.cursor() as cursor:
+            cursor.execute("SELECT pg_sleep(0.01)")
+            # Statistics are otherwise frozen at the first look of a transaction.
+            cursor.execute("SELECT pg_stat_clear_snapshot()")
+            cursor.execute(WAITING)
+            if cursor.fetchone()[0] >= sessions:
+                return
+    raise AssertionError("nobody waits")
+
+
+def counted_by_day(customer: Customer, *, read_to: dt.datetime) -> dict[dt.date, int]:
+    """Count usage as billing does: alone, with what is due settled first, leaving a reading."""
+    with transaction.atomic():
+        take_usage_lock(customer.id)
+        settle_customers([customer.id], as_of=read_to)
+        rows = Conversation.objects.filter(customer=customer, settled_at__lt=read_to)
+        counts = Counter()
+        for settled_at, calls in rows.values_list("settled_at", "calls"):
+            counts[settled_at.date()] += calls
+        take_late_days(customer.id)
+        MeterReading.objects.update_or_create(customer=customer, defaults={"read_to": read_to})
+        return dict(counts)
+
+
+# Ingest beside ingest
+
+
+def test_overlapping_batches_of_eight_clients_store_and_count_each_event_once(sessions: Sessions) -> None:
+    acme()
+    start = threading.Barrier(8)
+
+    def client(seed: int) -> list[str]:
+        chance, statuses = random.Random(seed), []
+        start.wait()
+        for _ in range(20):
+            ids = chance.sample(range(200), 20)
+            statuses += send(
+                report(f"e{number}", number % 3, conversation=f"c{number % 7}", tokens=(number, 0, 0, grown, 0))
+                for number, grown in zip(ids, chance.choices([1, 2, 3], k=20), strict=True)
+            )
+        return statuses
+
+    statuses = Counter(status for client in sessions.all([lambda n=n: client(n) for n in range(8)]) for status in client)
+    stored = list(Event.objects.all())
+    assert statuses["accepted"] == len(stored) == len({event.event_id for event in stored})
+    assert set(statuses) == {"accepted", "updated", "duplicate"}
+    for number in range(7):
+        own = [event for event in stored if event.conversation == f"c{number}"]
+        sitting = the_sitting(conversation=f"c{number}")
+        assert (sitting.calls, sitting.input_tokens) == (len(own), sum(event.input_tokens for event in own))
+        assert sitting.output_tokens == sum(event.output_tokens for event in own)
+
+
+def test_two_first_events_of_a_conversation_share_one_sitting(sessions: Sessions) -> None:
+    acme()
+    with transaction.atomic():
+        send([report("e1", 0)])
+        other = sessions.start(lambda: send([report("e2", 1)]))
+        wait_until_blocked()
+    assert other.result() == ["accepted"]
+    assert the_sitting().calls == 2
+
+
+@contextmanager
+def paused_after_locking(monkeypatch: pytest.MonkeyPatch) -> Iterator[tuple[threading.Event, threading.Event]]:
+    """The first fold of another thread stops between locking its references and reading them."""
+    reached, go_on, here = threading.Event(), threading.Event(), threading.get_ident()
+    lock = conversation_rows.lock
+
+    def pausing(references: list[conversation_rows.Reference]) -> object:
+        locked = lock(references)
+        if threading.get_ident() != here and not reached.is_set():
+            reached.set()
+            go_on.wait(20)
+        return locked
+
+    monkeypatch.setattr(conversation_rows, "lock", pausing)
+    yield reached, go_on
+    go_on.set()
+
+
+def test_a_sitting_opened_between_locking_and_reading_is_not_written_over(
+    sessions: Sessions, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Who found nothing to lock must not go on as if it held the row that has appeared since."""
+    acme()
+    with paused_after_locking(monkeypatch) as (reached, go_on):
+        slow = sessions.start(lambda: send([report("e2", 1)]))
+        reached.wait(20)
+        send([report("e1", 0)])
+        with transaction.atomic():
+            send([report("e3", 2)])  # holds the row now
+            go_on.set()
+            wait_until_blocked()
+    assert slow.result() == ["accepted"]
+    assert the_sitting().calls == 3
+
+
+def test_a_close_beside_the_first_event_is_not_overlooked(sessions: Sessions) -> None:
+    """Neither sees the other's event before it commits, and there is no row yet on which they would meet."""
+    acme()
+    with transaction.atomic():
+        send([report("e1", 0)])
+        closing = sessions.start(lambda: close(1))
+        wait_until_blocked()
+    assert closing.result() == "accepted"
+    assert the_sitting().closed_at == at(1)
+
+
+def test_a_first_event_beside_its_close_is_not_overlooked(sessions: Sessions) -> None:
+    acme()
+    with transaction.atomic():
+        close(1)
+        sending = sessions.start(lambda: send([report("e1", 0)]))
+        wait_until_blocked()
+    assert sending.result() == ["accepted"]
+    assert the_sitting().closed_at == at(1)
+
+
+def test_growth_beside_growth_keeps_the_larger(sessions: Sessions) -> None:
+    acme()
+    send([report("e1", tokens=(1, 0, 0, 1, 0))])
+    with transaction.atomic():
+        send([report("e1", tokens=(1, 0, 0, 5, 0))])
+        other = sessions.start(lambda: send([report("e1", tokens=(1, 0, 0, 3, 0))]))
+        wait_until_blocked()
+    assert other.result() == ["duplicate"]
+    assert (the_sitting().output_tokens, Event.objects.get().output_tokens) == (5, 5)
+
+
+def test_opposite_orders_of_references_do_not_hang(sessions: Sessions) -> None:
+    acme()
+    send([report("a", conversation="a"), report("b", conversation="b")])
+    rounds = range(15)
+    both = [
+        lambda: [send([report(f"x{n}", conversation="a"), report(f"y{n}", conversation="b")]) for n in rounds],
+        lambda: [send([report(f"v{n}", conversation="b"), report(f"w{n}", conversation="a")]) for n in rounds],
+    ]
+    sessions.all(both)
+    assert the_sitting(conversation="a").calls == the_sitting(conversation="b").calls == 31
+
+
+# Ingest beside settling
+
+
+def test_settling_judges_a_conversation_as_a_concurrent_ingest_left_it(sessions: Sessions) -> None:
+    customer = acme()
+    send([report("e1", 0)])
+    with transaction.atomic():
+        send([report("e2", 1, tokens=(90_000, 0, 0, 0, 0))])
+        settling = sessions.start(lambda: settle_customers([customer.id], as_of=LATER))
+        wait_until_blocked()
+    settling.result()
+    sitting = the_sitting()
+    assert (sitting.tier, sitting.turns, sitting.counted_tokens) == ("enterprise", 2, 91_000)
+    assert sitting.settled_at == at(25)
+
+
+def test_settling_leaves_open_what_a_concurrent_ingest_has_made_last_longer(sessions: Sessions) -> None:
+    customer = acme()
+    send([report("e1", 0)])
+    with transaction.atomic():
+        send([report("e2", 1)])
+        settling = sessions.start(lambda: settle_customers([customer.id], as_of=at(24.5)))
+        wait_until_blocked()
+    assert settling.result() == 0
+    assert the_sitting().tier is None
+
+
+def test_settling_that_began_before_a_scheme_changed_does_not_undo_the_recut(sessions: Sessions) -> None:
+    """Its statement still sees the old scheme, and the row it then updates is the recut one."""
+    ahead, customer = bolt(), acme()
+    a_scheme(tiers=[("all", None, None)])
+    plan = a_plan(tier_scheme="support", rates={"all": "1"})
+    send([report("b", customer="bolt"), report("e1")])
+    with transaction.atomic():
+        Conversation.objects.select_for_update().get(customer=ahead)
+        settling = sessions.start(lambda: settle_customers([ahead.id, customer.id], as_of=LATER))
+        wait_until_blocked()
+        changing = sessions.start(lambda: (subscribed(customer, plan, since=-1), recut_changed_schemes(now=LATER)))
+        wait_until_blocked(2)
+    settling.result(), changing.result()
+    settled()
+    assert the_sitting().tier == "all"
+
+
+def test_clients_and_settlers_together_end_in_the_right_tiers(sessions: Sessions) -> None:
+    acme()
+    clients = [lambda n=n: [send([report(f"{n}-{i}", i, conversation=f"c{i % 3}")]) for i in range(12)] for n in range(3)]
+    settlers = [lambda: [settled() for _ in range(10)]] * 2
+    sessions.all([*clients, *settlers])
+    settled()
+    for number in range(3):
+        sitting = the_sitting(conversation=f"c{number}")
+        assert (sitting.calls, sitting.turns, sitting.tier) == (12, 12, "complex")
+
+
+# Ingest beside counting
+
+
+def test_a_count_waits_for_an_ingest_that_has_begun_and_sees_it(sessions: Sessions) -> None:
+    customer = acme()
+    with transaction.atomic():
+        send([report("e1", 0)])
+        counting = sessions.start(lambda: counted_by_day(customer, read_to=at(100)))
+        wait_until_blocked()
+    assert counting.result() == {at(24).date(): 1}
+    assert not LateChange.objects.exists()
+
+
+def test_an_ingest_that_waited_for_a_count_notes_that_it_came_late(sessions: Sessions) -> None:
+    customer = acme()
+    with transaction.atomic():
+        assert counted_by_day(customer, read_to=at(100)) == {}
+        sending = sessions.start(lambda: send([report("e1", 0)]))
+        wait_until_blocked()
+    assert sending.result() == ["accepted"]
+    assert [note.day for note in LateChange.objects.all()] == [at(24).date()]
+
+
+def test_whatever_is_not_counted_is_noted(sessions: Sessions) -> None:
+    customer = acme()
+    counts: list[dict[dt.date, int]] = []
+
+    def client(seed: int) -> None:
+        chance = random.Random(seed)
+        for number in range(15):
+            send([report(f"{seed}-{number}", chance.randrange(0, 200), conversation=f"c{chance.randrange(4)}")])
+
+    def counter() -> None:
+        for _ in range(25):
+            counts.append(counted_by_day(customer, read_to=at(150)))
+
+    sessions.all([counter, *[lambda n=n: client(n) for n in range(5)]])
+    noted = {note.day for note in LateChange.objects.all()}
+    actual = counted_by_day(customer, read_to=at(150))
+    days = {*actual, *counts[-1]}
+    assert {day for day in days if actual.get(day) != counts[-1].get(day)} <= noted
+
+
+def test_customers_do_not_wait_for_each_others_counts(sessions: Sessions) -> None:
+    bolt(), acme()
+    with transaction.atomic():
+        take_usage_lock(acme().id)
+        assert sessions.start(lambda: send([report("e1", customer="bolt")])).result(timeout=20) == ["accepted"]
+
+
+def test_the_usage_lock_is_shared_among_ingests(sessions: Sessions) -> None:
+    customer = acme()
+    with transaction.atomic():
+        share_usage_lock([customer.id])
+        assert sessions.start(lambda: send([report("e1")])).result(timeout=20) == ["accepted"]
+
+
+# Quarantine and subscriptions
+
+
+def test_a_customer_created_beside_its_events_gets_each_exactly_once(sessions: Sessions) -> None:
+    start = threading.Barrier(6)
+
+    def after_start(call: Callable[[], object]) -> object:
+        start.wait()
+        return call()
+
+    def releaser() -> int:
+        return sum(release_quarantined(now=LATER) for _ in range(10))
+
+    clients = [lambda n=n: [send([report(f"e{i}", i), report(f"e{n}-{i}", i)]) for i in range(10)] for n in range(3)]
+    sessions.all([lambda call=call: after_start(call) for call in [*clients, acme, releaser, releaser]])
+    release_quarantined(now=LATER)
+    assert Event.objects.count() == sum(row.calls for row in sittings_of()) == 40
+    assert not QuarantinedEvent.objects.filter(released_at=None).exists()
+    assert release_quarantined(now=LATER) == 0
+
+
+def test_one_of_many_simultaneous_subscriptions_is_made_and_the_others_are_told(sessions: Sessions) -> None:
+    customer, plan = acme(), a_plan()
+    start = threading.Barrier(6)
+
+    def attempt() -> str:
+        start.wait()
+        try:
+            subscribed(customer, plan)
+        except SubscriptionOverlaps:
+            return "overlaps"
+        return "made"
+
+    assert sorted(sessions.all([attempt] * 6)) == ["made", *["overlaps"] * 5]
+    assert sessions.all([attempt] * 6) == ["overlaps"] * 6
+    assert customer.subscriptions.count() == 1
