@@ -9,7 +9,16 @@ import sys
 from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 
-NEED_NO_DATABASE = {"check", "collectstatic", "diffsettings", "findstatic", "help", "makemigrations", "replay", "version"}
+NEED_NO_DATABASE = {
+    "check",
+    "collectstatic",
+    "diffsettings",
+    "findstatic",
+    "help",
+    "makemigrations",
+    "replay",
+    "version",
+}
 
 
 def main() -> None:

@@ -8,7 +8,7 @@ import os
 from typing import Any
 from urllib.parse import parse_qs, unquote, urlencode, urlsplit, urlunsplit
 
-from celery import Celery  # type: ignore[import-untyped]
+from celery import Celery
 
 os.environ.setdefault("DJANGO_SETTINGS_MODULE", "config.settings")
 
@@ -87,7 +87,7 @@ app.conf.update(
 app.autodiscover_tasks()
 
 
-@app.task(name="config.purge_consumed_messages")  # type: ignore[untyped-decorator]
+@app.task(name="config.purge_consumed_messages")
 def purge_consumed_messages() -> None:
     """Delete what the database has delivered as broker: Celery's transport hides it and never looks at it again."""
     from django.db import connection

@@ -8,7 +8,7 @@ from django.db.models import Q
 from billing.models import InvoiceLine, LineKind
 from console.amounts import money, price_in_words, supplier_cost
 from metering.explaining import explain_conversation, price_of_tier
-from metering.models import Conversation, Correction, Event, SupplierRate
+from metering.models import Conversation, Correction, Event
 
 SHOWN_EVENTS = 500
 """Events shown on the page of a conversation; a longer one is read page by page in the list of events."""
@@ -82,7 +82,7 @@ def follow_event(event: Event) -> dict[str, Any]:
     return {
         "event": event,
         "sitting": None if event.voided else sittings.order_by("-ordinal").first(),
-        "rate": SupplierRate.objects.filter(pk=event.rate_id).first(),
+        "rate": event.rate,
         "corrections": [(row, changes_of(row)) for row in corrections.order_by("created_at", "id")],
     }
 

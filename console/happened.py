@@ -70,7 +70,7 @@ class OperatorRate(forms.ModelForm):  # type: ignore[type-arg]  # cannot be subs
         try:  # the form leaves out what has no field in it or is empty, and with that whole constraints
             self.instance.validate_constraints()
         except ValidationError as error:
-            self.add_error(None, error.messages)  # type: ignore[arg-type]
+            self.add_error(None, error.messages)
 
 
 class SupplierRateAdmin(ReadOnlyAdmin):

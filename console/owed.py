@@ -62,7 +62,7 @@ class LineInline(ReadOnlyInline):
 class TransferInline(ReadOnlyInline):
     model = Transfer
     verbose_name_plural = "ledger transfers"
-    fields = ("posted_at", "moved", "debit", "credit", "key")
+    fields = ("posted_at", "moved", "debit_kind", "credit_kind", "key")
 
     def get_queryset(self, request: HttpRequest) -> Any:
         return super().get_queryset(request).select_related("debit", "credit").order_by("posted_at", "id")
@@ -72,11 +72,11 @@ class TransferInline(ReadOnlyInline):
         return row_link(transfer, money(transfer.amount, transfer.debit.currency))
 
     @admin.display(description="To (debit)")
-    def debit(self, transfer: Transfer) -> str:
+    def debit_kind(self, transfer: Transfer) -> str:
         return row_link(transfer.debit, transfer.debit.kind)
 
     @admin.display(description="From (credit)")
-    def credit(self, transfer: Transfer) -> str:
+    def credit_kind(self, transfer: Transfer) -> str:
         return row_link(transfer.credit, transfer.credit.kind)
 
 
@@ -97,7 +97,7 @@ class InvoiceAdmin(ReadOnlyAdmin):
     list_display = (
         "__str__",
         "customer",
-        "kind",
+        "short_kind",
         "status",
         "period",
         "total_amount",
@@ -130,6 +130,10 @@ class InvoiceAdmin(ReadOnlyAdmin):
     def get_readonly_fields(self, request: HttpRequest, obj: Any = None) -> Any:
         return [name for row in self.fields for name in ([row] if isinstance(row, str) else row)]
 
+    @admin.display(description="Kind", ordering="kind")
+    def short_kind(self, invoice: Invoice) -> str:
+        return invoice.kind
+
     @admin.display(description="Customer")
     def customer_page(self, invoice: Invoice) -> str:
         return row_link(invoice.customer)
@@ -138,7 +142,7 @@ class InvoiceAdmin(ReadOnlyAdmin):
     def subscription_page(self, invoice: Invoice) -> str:
         return row_link(invoice.subscription)
 
-    @admin.display(description="Period (UTC, end excluded)")
+    @admin.display(description="Period (UTC)")
     def period(self, invoice: Invoice) -> str:
         return f"{invoice.period_start:%Y-%m-%d %H:%M} to {invoice.period_end:%Y-%m-%d %H:%M}"
 

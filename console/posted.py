@@ -31,11 +31,9 @@ class AccountAdmin(ReadOnlyAdmin):
 
     @admin.display(description="Balance")
     def balance(self, account: Account) -> str:
-        more_debited = account.debits >= account.credits
-        difference = money(abs(account.debits - account.credits), account.currency)
-        return (
-            f"{difference} {'debit' if more_debited else 'credit'}" if account.debits != account.credits else difference
-        )
+        balance = account.debits - account.credits
+        side = " debit" if balance > 0 else " credit" if balance < 0 else ""
+        return money(abs(balance), account.currency) + side
 
     @admin.display(description="Transfers")
     def transfers(self, account: Account) -> SafeString:

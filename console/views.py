@@ -52,7 +52,8 @@ def one_conversation(request: HttpRequest, conversation_id: uuid.UUID) -> HttpRe
 def events(request: HttpRequest) -> HttpResponse:
     """One customer's events: those of a conversation by time, all of them by their id, as there is no other index."""
     form = EventFilter(request.GET if "customer" in request.GET else None)
-    rows, order = None, ("event_id",)
+    rows: QuerySet[Event] | None = None
+    order: tuple[str, ...] = ("event_id",)
     if form.is_valid():
         rows = Event.objects.select_related("customer").filter(customer=form.cleaned_data["customer"])
         if conversation := form.cleaned_data["conversation"]:
@@ -65,7 +66,7 @@ def events(request: HttpRequest) -> HttpResponse:
 def one_event(request: HttpRequest) -> HttpResponse:
     """One event with the sitting it belongs to, its rate and its corrections."""
     key, event_id = (request.GET.get(name, "").replace("\0", "") for name in ("customer", "id"))
-    event = Event.objects.select_related("customer").filter(customer__key=key, event_id=event_id).first()
+    event = Event.objects.select_related("customer", "rate").filter(customer__key=key, event_id=event_id).first()
     if event is None:
         raise Http404("There is no such event.")
     return _answer(request, "event", {"title": f"Event {event}", **follow_event(event)})

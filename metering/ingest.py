@@ -100,6 +100,8 @@ def _ingest_once(reports: Sequence[Report], now: dt.datetime, *, look_first: boo
     _lock_usage(payers, reports)
     known = [report for report in reports if report.customer in payers]
     strangers = [report for report in reports if report.customer not in payers]
+    if gone := next((report for report in strangers if report.sent is None), None):
+        raise UnknownCustomer(gone.customer)  # a close, of a customer erased since: there is no body to keep
     quarantine(strangers, reason="unknown customer", now=now)
     verdicts = [Verdict(r.index, r.event.event_id, QUARANTINED, "unknown customer", "/customer") for r in strangers]
     for report in known:

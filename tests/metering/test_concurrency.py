@@ -1,6 +1,7 @@
 """Many at once: whatever overlaps, waits or collides, nothing is lost, doubled, or changed after it was counted."""
 
 import datetime as dt
+import itertools
 import random
 import threading
 from collections import Counter
@@ -84,7 +85,8 @@ def test_overlapping_batches_of_eight_clients_store_and_count_each_event_once(se
             )
         return statuses
 
-    statuses = Counter(status for client in sessions.all([lambda n=n: client(n) for n in range(8)]) for status in client)
+    answers = sessions.all([lambda seed=seed: client(seed) for seed in range(8)])
+    statuses = Counter(itertools.chain.from_iterable(answers))
     stored = list(Event.objects.all())
     assert statuses["accepted"] == len(stored) == len({event.event_id for event in stored})
     assert set(statuses) == {"accepted", "updated", "duplicate"}
@@ -230,7 +232,9 @@ def test_settling_that_began_before_a_scheme_changed_does_not_undo_the_recut(ses
 
 def test_clients_and_settlers_together_end_in_the_right_tiers(sessions: Sessions) -> None:
     acme()
-    clients = [lambda n=n: [send([report(f"{n}-{i}", i, conversation=f"c{i % 3}")]) for i in range(12)] for n in range(3)]
+    clients = [
+        lambda n=n: [send([report(f"{n}-{i}", i, conversation=f"c{i % 3}")]) for i in range(12)] for n in range(3)
+    ]
     settlers = [lambda: [settled() for _ in range(10)]] * 2
     sessions.all([*clients, *settlers])
     settled()

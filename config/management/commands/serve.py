@@ -20,10 +20,13 @@ from django.conf import settings
 from django.core.management import call_command
 from django.core.management.base import BaseCommand, CommandError, CommandParser
 from django.db import connections
+from django.utils import timezone
 
 from config.embedded_postgres import EmbeddedPostgres
+from config.operator_login import ensure_operator
 from config.processes import Supervisor, kill_survivors
 from config.programs import Addresses, PortTaken, choose_addresses, programs
+from metering.catalogue import sync_rates
 
 DEFAULT_PORT = 8000
 WEB_WORKERS = 2
@@ -48,6 +51,9 @@ class Command(BaseCommand):
             if killed := kill_survivors(data_dir):
                 self.say(f"Ended {killed} processes left by a server that was killed.")
             call_command("migrate", interactive=False, verbosity=0)
+            sync_rates(timezone.now())
+            if embedded_database(data_dir) is not None:
+                ensure_operator(data_dir)
             connections.close_all()
             try:
                 addresses = choose_addresses(data_dir, options["port"])

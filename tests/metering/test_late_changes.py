@@ -1,0 +1,102 @@
+"""Whatever changes usage that somebody has counted notes its day, and nothing else does."""
+
+import datetime as dt
+
+import pytest
+
+from metering.late_changes import take_late_days
+from metering.models import LateChange, MeterReading
+from plans.models import Customer
+from tests.cast import a_plan, a_scheme, acme, at, bolt, close, report, send, settled, subscribed
+from tests.metering.test_folding import void
+
+pytestmark = pytest.mark.django_db
+
+
+def day(hours: float) -> dt.date:
+    return at(hours).date()
+
+
+def noted(customer: Customer) -> list[dt.date]:
+    return sorted(LateChange.objects.filter(customer=customer).values_list("day", flat=True))
+
+
+@pytest.fixture
+def customer() -> Customer:
+    """Acme, with a conversation from 0 to 1 that settled at 25 and was counted; the reading goes to 200."""
+    customer = acme()
+    send([report("e1", 0), report("e2", 1)])
+    settled()
+    MeterReading.objects.create(customer=customer, read_to=at(200))
+    return customer
+
+
+def test_before_anybody_counted_nothing_is_late() -> None:
+    acme(), send([report("e1", 0)]), send([report("e1", -30)])
+    assert not LateChange.objects.exists()
+
+
+def test_a_late_event_notes_the_day_it_leaves_and_the_day_it_makes(customer: Customer) -> None:
+    send([report("late", 24.5)])
+    assert noted(customer) == [day(25), day(48.5)]
+
+
+def test_a_new_conversation_of_the_past_is_late(customer: Customer) -> None:
+    send([report("x", 100, conversation="forgotten")])
+    assert noted(customer) == [day(124)]
+
+
+def test_growth_a_void_and_a_close_of_counted_usage_are_late(customer: Customer) -> None:
+    send([report("e2", 1, tokens=(900, 0, 0, 200, 0))])
+    assert noted(customer) == [day(25)]
+    LateChange.objects.all().delete()
+    close(3)
+    assert noted(customer) == [day(3), day(25)]
+    LateChange.objects.all().delete()
+    void("e1")
+    assert noted(customer) == [day(3)]
+
+
+def test_voiding_all_of_a_conversation_is_late(customer: Customer) -> None:
+    void("e1", "e2")
+    assert noted(customer) == [day(25)]
+
+
+def test_a_scheme_that_rules_the_past_is_late(customer: Customer) -> None:
+    a_scheme(idle_hours=2, tiers=[("all", None, None)])
+    subscribed(customer, a_plan(tier_scheme="support", rates={"all": "1"}), since=0)
+    settled()
+    assert noted(customer) == [day(3), day(25)]
+
+
+def test_what_settles_at_the_reading_or_later_is_not_late(customer: Customer) -> None:
+    send([report("x", 176, conversation="next"), report("y", 300, conversation="later")])
+    assert noted(customer) == []
+
+
+def test_the_next_sitting_of_a_counted_conversation_is_not_late(customer: Customer) -> None:
+    send([report("next", 190)])
+    assert noted(customer) == []
+
+
+def test_duplicates_conflicts_labels_and_settling_are_not_late(customer: Customer) -> None:
+    send([report("e1", 0), report("e1", 0, model="gpt-5"), report("e1", 0, feature="support")])
+    settled()
+    assert noted(customer) == []
+
+
+def test_anothers_usage_is_not_acmes(customer: Customer) -> None:
+    bolt()
+    send([report("e1", 0, customer="bolt")])
+    assert noted(customer) == []
+
+
+def test_a_close_that_closes_nothing_is_not_late(customer: Customer) -> None:
+    close(100)
+    assert noted(customer) == []
+
+
+def test_late_days_are_taken_once(customer: Customer) -> None:
+    send([report("late", 24.5)])
+    assert sorted(take_late_days(customer.id)) == [day(25), day(48.5)]
+    assert take_late_days(customer.id) == []

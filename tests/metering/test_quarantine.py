@@ -1,0 +1,77 @@
+"""An event of an unknown customer is kept as sent, once, and comes in exactly once when the customer exists."""
+
+import random
+
+import pytest
+
+from metering.models import Event, QuarantinedEvent
+from metering.releasing import release_quarantined
+from plans.customers import erase_customer
+from tests.cast import LATER, acme, report, send, settled, the_sitting
+
+pytestmark = pytest.mark.django_db
+
+
+def released() -> int:
+    return release_quarantined(now=LATER)
+
+
+def test_an_unknown_customers_event_is_kept_once_however_often_it_is_sent() -> None:
+    assert send([report("e1"), report("e1")]) == ["quarantined", "quarantined"]
+    assert send([report("e1")]) == ["quarantined"]
+    kept = QuarantinedEvent.objects.get()
+    assert (kept.customer_key, kept.event_id, kept.body["model"]) == ("acme", "e1", "unpriced-1")
+    assert not Event.objects.exists()
+
+
+def test_it_comes_in_once_when_the_customer_exists() -> None:
+    send([report("e1", turn=2, feature="support", tokens=(1, 2, 3, 4, 2))])
+    assert released() == 0
+    acme()
+    assert [released(), released()] == [1, 0]
+    event = Event.objects.get()
+    assert (event.turn, event.feature, event.cache_write_tokens, event.reasoning_tokens) == (2, "support", 3, 2)
+    assert the_sitting().calls == 1
+
+
+def test_all_reports_of_a_growing_event_come_in_and_merge() -> None:
+    send([report("e1", tokens=(1, 0, 0, 1, 0)), report("e1", tokens=(1, 0, 0, 9, 0))])
+    acme()
+    assert released() == 2
+    assert (the_sitting().calls, the_sitting().output_tokens) == (1, 9)
+
+
+def test_sent_again_after_the_customer_came_it_is_still_one_event() -> None:
+    send([report("e1")])
+    acme()
+    assert send([report("e1")]) == ["accepted"]
+    released()
+    assert (Event.objects.count(), the_sitting().calls) == (1, 1)
+
+
+def test_settling_lets_quarantined_events_in_first() -> None:
+    send([report("e1")])
+    acme()
+    assert settled() == 1
+
+
+def test_the_customers_byok_holds_for_quarantined_events_too() -> None:
+    send([report("e1"), report("e2", byok=False)])
+    acme(byok=True)
+    released()
+    assert dict(Event.objects.values_list("event_id", "byok")) == {"e1": True, "e2": False}
+
+
+def test_an_erased_customers_key_is_unknown() -> None:
+    erase_customer(acme(), now=LATER)
+    assert send([report("e1")]) == ["quarantined"]
+    assert released() == 0
+
+
+@pytest.mark.parametrize("width", ["x", "語", "𝕏"])
+def test_the_longest_names_fit(width: str) -> None:
+    chance = random.Random(1)  # or the database would compress it to nothing
+    long = "".join(chr(ord(width) + chance.randrange(20)) for _ in range(512))
+    assert send([report(long, customer=long, conversation=long)]) == ["quarantined"]
+    acme(key=long)
+    assert released() == 1

@@ -1,0 +1,155 @@
+"""The tier is fixed at the settling instant, in SQL, by the rule that the pure code explains."""
+
+import random
+
+import pytest
+from django.db import connection, transaction
+from hypothesis import given
+from hypothesis import strategies as st
+
+from metering.conversation_rows import sittings as stored_sittings
+from metering.models import Conversation
+from metering.reports import Report
+from metering.settling import CLASSIFY_OPEN
+from metering.tiering import TierLimits, classify, count_tokens, count_turns
+from plans.models import TierScheme
+from plans.publishing import draft_scheme_version, publish_scheme_version
+from plans.subscribing import cancel_at_period_end
+from tests.cast import (
+    NOON,
+    a_plan,
+    a_scheme,
+    acme,
+    at,
+    bolt,
+    report,
+    scheme_rules,
+    send,
+    settled,
+    sittings_of,
+    subscribed,
+    the_sitting,
+)
+from tests.metering.histories import histories, in_batches, random_histories
+
+pytestmark = pytest.mark.django_db
+
+
+def test_a_conversation_settles_at_its_instant_and_not_before() -> None:
+    acme()
+    send([report("e1", 0)])
+    assert settled(23.99) == 0
+    assert settled(24) == 1
+    sitting = the_sitting()
+    assert (sitting.settled_at, sitting.tier, sitting.turns, sitting.counted_tokens) == (at(24), "simple", 1, 1_000)
+    assert settled(25) == 0
+
+
+def test_all_customers_are_settled_and_progress_is_told() -> None:
+    acme(), bolt()
+    send([report("e1"), report("e1", customer="bolt")])
+    assert settled() == 2
+
+
+@pytest.mark.parametrize(("tokens", "tier"), [(4_999, "simple"), (5_000, "standard"), (80_000, "enterprise")])
+def test_exactly_at_a_limit_is_the_next_tier(tokens: int, tier: str) -> None:
+    acme()
+    send([report("e1", tokens=(tokens, 0, 0, 0, 0))])
+    settled()
+    assert the_sitting().tier == tier
+
+
+def test_retries_and_failed_calls_do_not_make_a_conversation_dearer() -> None:
+    acme()
+    send([report("e1"), report("e2", attempt=2, tokens=(90_000, 0, 0, 0, 0)), report("e3", status="error")])
+    settled()
+    assert (the_sitting().tier, the_sitting().counted_tokens, the_sitting().calls) == ("simple", 1_000, 3)
+
+
+def test_the_limits_are_those_in_force_at_the_settling_instant() -> None:
+    """The boundary was that of the first event: the new version's is shorter, but the sitting keeps its own."""
+    acme()
+    draft = draft_scheme_version(
+        TierScheme.objects.get(code="default"),
+        rules=scheme_rules(idle_hours=1, tiers=[("simple", 4, 900), ("dear", None, None)]),
+        now=NOON,
+    )
+    new = publish_scheme_version(draft, effective_at=at(24), now=NOON)
+    send([report("e1", 0), report("e2", -1, conversation="other")])
+    settled()
+    assert (the_sitting().tier, the_sitting().scheme_version_id, the_sitting().settled_at) == ("dear", new.pk, at(24))
+    assert the_sitting().boundary_id != new.pk
+    assert the_sitting(conversation="other").tier == "simple"
+
+
+def test_a_subscription_in_the_past_puts_settled_conversations_into_its_schemes_tiers() -> None:
+    customer = acme()
+    send([report("e1", 0), report("e2", 10), report("old", -100, conversation="before")])
+    settled()
+    a_scheme(idle_hours=5, tiers=[("all", None, None)])
+    subscribed(customer, a_plan(tier_scheme="support", rates={"all": "1"}), since=-1)
+    settled()
+    assert [(row.tier, row.settled_at) for row in sittings_of()] == [("all", at(5)), ("all", at(15))]
+    assert (the_sitting(conversation="before").tier, the_sitting(conversation="before").revision) == ("simple", 1)
+
+
+def test_after_a_subscription_has_ended_the_default_scheme_rules_again() -> None:
+    customer = acme()
+    a_scheme(tiers=[("all", None, None)])
+    subscription = subscribed(customer, a_plan(tier_scheme="support", rates={"all": "1"}))
+    end = cancel_at_period_end(subscription, now=NOON).ends_at
+    send([report("e1", 0), report("e2", end, conversation="after")])
+    settled()
+    assert (the_sitting().tier, the_sitting(conversation="after").tier) == ("all", "simple")
+
+
+def test_another_customers_scheme_changes_nothing_for_acme() -> None:
+    acme()
+    a_scheme(tiers=[("all", None, None)])
+    subscribed(bolt(), a_plan(tier_scheme="support", rates={"all": "1"}), since=-99)
+    send([report("e1", 0)])
+    settled()
+    assert the_sitting().tier == "simple"
+
+
+def test_an_open_conversation_is_in_the_tier_it_would_settle_in() -> None:
+    acme()
+    send([report("e1", tokens=(6_000, 0, 0, 0, 0))])
+    with connection.cursor() as cursor:
+        cursor.execute(CLASSIFY_OPEN)
+        ((_, _, _, tier, turns, tokens),) = cursor.fetchall()
+    assert (tier, turns, tokens) == ("standard", 1, 6_000)
+
+
+@random_histories
+@given(
+    history=histories(),
+    seed=st.integers(0, 2**32),
+    basis=st.sampled_from(["processed", "fresh", "context"]),
+    count_retries=st.booleans(),
+)
+def test_settling_in_sql_is_the_pure_rule_and_can_be_done_at_any_time(
+    history: list[Report], seed: int, basis: str, count_retries: bool
+) -> None:
+    chance = random.Random(seed)
+    with transaction.atomic():
+        customer = acme()
+        a_scheme(token_basis=basis, count_retries=count_retries)
+        subscribed(customer, a_plan(tier_scheme="support"), since=at(-9999))
+        always = chance.random() < 0.5
+        for batch in in_batches(history, chance):
+            send(batch)
+            if always:
+                settled()
+        settled()
+        for row in Conversation.objects.filter(customer=customer).select_related("scheme_version"):
+            fold = stored_sittings((customer.id, row.reference))[row.ordinal - 1].sitting
+            turns, tokens = count_turns(fold), count_tokens(fold, basis, count_retries)
+            tiers = [
+                TierLimits(*tier) for tier in row.scheme_version.tiers.values_list("code", "max_turns", "max_tokens")
+            ]
+            assert row.scheme_version.scheme.code == "support"
+            assert (row.turns, row.counted_tokens) == (turns, tokens)
+            assert row.tier == tiers[classify(turns, tokens, tiers)].code
+            assert row.settled_at == row.settles_at
+        transaction.set_rollback(True)
