@@ -29,6 +29,8 @@ START = -1
 """`next_period` of a subscription whose first base fee is still to be billed."""
 RETRY_AFTER = dt.timedelta(minutes=1)
 LONGEST_RETRY = dt.timedelta(hours=6)
+MOST_DOUBLINGS = 9
+"""Of RETRY_AFTER until it is beyond LONGEST_RETRY; a subscription that nobody repairs would double beyond all dates."""
 
 
 class BillRun(NamedTuple):
@@ -142,7 +144,7 @@ def _schedule(
 
 def _put_off(schedule_id: uuid.UUID, error: Exception, now: dt.datetime) -> None:
     schedule = BillingSchedule.objects.get(pk=schedule_id)
-    delay = min(RETRY_AFTER * 2**schedule.attempts, LONGEST_RETRY)
+    delay = min(RETRY_AFTER * 2 ** min(schedule.attempts, MOST_DOUBLINGS), LONGEST_RETRY)
     BillingSchedule.objects.filter(pk=schedule_id).update(
         attempts=F("attempts") + 1, not_before=now + delay, last_error=f"{type(error).__name__}: {error}"
     )

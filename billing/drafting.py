@@ -117,14 +117,14 @@ def adjustment_line(invoice: Invoice) -> InvoiceLine | None:
         LineKind.ADJUSTMENT,
         agreed,
         description=(
-            f"Usage of {_span(period)} that changed after invoice {invoice.number}: "
+            f"Usage of {_span(period)} that changed after invoice {invoice}: "
             f"{format_amount(owed, currency)} instead of {format_amount(billed, currency)} {currency}"
         ),
         quantity=1,
         unit_amount=None,
         amount=owed - billed,
         details={
-            "invoice": invoice.number,
+            "invoice": str(invoice),
             "counts": counts,
             "owed": format_amount(owed, currency),
             "billed": format_amount(billed, currency),
@@ -135,13 +135,16 @@ def adjustment_line(invoice: Invoice) -> InvoiceLine | None:
 
 
 def billed_for(subscription: Subscription, period_index: int) -> int:
-    """All usage ever billed for a period, adjustments included, in minor units."""
+    """All usage ever billed for a period, adjustments included, in minor units.
+
+    Also what stood on an invoice that is void by now: it has been given up and is not billed again.
+    """
     lines = InvoiceLine.objects.filter(
         subscription=subscription,
         period_index=period_index,
         kind__in=[LineKind.USAGE, LineKind.ADJUSTMENT],
     )
-    return lines.exclude(invoice__status=InvoiceStatus.VOID).aggregate(sum=Sum("amount"))["sum"] or 0
+    return lines.aggregate(sum=Sum("amount"))["sum"] or 0
 
 
 def _invoices_touched(customer_id: uuid.UUID, late_days: Sequence[dt.date]) -> list[Invoice]:

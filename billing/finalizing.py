@@ -29,7 +29,8 @@ def finalize_invoice(invoice_id: uuid.UUID, *, now: dt.datetime) -> Invoice:
         invoice = Invoice.objects.select_for_update(of=["self"]).select_related("customer").get(pk=invoice_id)
         if invoice.status != InvoiceStatus.DRAFT:
             raise InvoiceAlreadyFinalized(f"invoice {invoice} is {invoice.status}")
-        credit = credit_balance(invoice.customer, invoice.currency) if invoice.total > 0 else 0
+        # Asked for even where nothing is to be paid: it locks the accounts, and always before the sequence.
+        credit = credit_balance(invoice.customer, invoice.currency)
         invoice.credit_applied = min(credit, max(invoice.total, 0))
         invoice.amount_due = max(invoice.total, 0) - invoice.credit_applied
         invoice.number = _next_number()

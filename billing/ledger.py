@@ -5,7 +5,7 @@ owe a customer, or a payment of more than it owes, is impossible by CHECK constr
 """
 
 import datetime as dt
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 
 from django.db import IntegrityError, transaction
 from django.db.models import F
@@ -81,14 +81,24 @@ def receivable(customer: Customer, currency: str) -> int:
 
 
 def _locked_accounts(customer: Customer, currency: str, *kinds: AccountKind) -> list[Account]:
-    """The customer's accounts of these kinds, made where missing, locked in one order for all."""
-    _create_missing(customer, currency, kinds)
-    rows = Account.objects.filter(customer=customer, currency=currency, kind__in=kinds).order_by("pk")
-    by_kind = {account.kind: account for account in rows.select_for_update()}
+    """The customer's accounts of these kinds, locked until the transaction ends.
+
+    Always all of its accounts, made together and locked in one order: two transactions that move the customer's money
+    between different accounts, in whatever order, queue and do not deadlock.
+    """
+    by_kind = _lock_all(customer, currency)
+    if len(by_kind) < len(AccountKind):
+        _create_missing(customer, currency)
+        by_kind = _lock_all(customer, currency)
     return [by_kind[kind] for kind in kinds]
 
 
-def _create_missing(customer: Customer, currency: str, kinds: Iterable[AccountKind]) -> None:
+def _lock_all(customer: Customer, currency: str) -> dict[str, Account]:
+    rows = Account.objects.filter(customer=customer, currency=currency).order_by("pk").select_for_update()
+    return {account.kind: account for account in rows}
+
+
+def _create_missing(customer: Customer, currency: str) -> None:
     Account.objects.bulk_create(
-        [Account(customer=customer, kind=kind, currency=currency) for kind in kinds], ignore_conflicts=True
+        [Account(customer=customer, kind=kind, currency=currency) for kind in AccountKind], ignore_conflicts=True
     )

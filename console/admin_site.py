@@ -18,6 +18,7 @@ SECTIONS: dict[str, tuple[str, dict[str, str]]] = {
             "SubscriptionPhase": "Phases of subscriptions",
             "TierScheme": "Tier schemes",
             "TierSchemeVersion": "Tier scheme versions",
+            "Tier": "Tiers",
             "SchemeChange": "Scheme changes to be applied",
         },
     ),

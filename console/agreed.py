@@ -130,6 +130,12 @@ class TierSchemeVersionAdmin(ReadOnlyAdmin):
     inlines = (TierInline,)
 
 
+class TierAdmin(ReadOnlyAdmin):
+    list_display = ("code", "scheme_version", "position", "max_turns", "max_tokens")
+    list_select_related = ("scheme_version__scheme",)
+    search_fields = ("code", "scheme_version__scheme__code")
+
+
 class PhaseInline(ReadOnlyInline):
     model = SubscriptionPhase
     fields = ("plan", "starts_at", "ends_at")
@@ -176,6 +182,7 @@ def register(site: AdminSite) -> None:
     site.register(PlanVersion, PlanVersionAdmin)
     site.register(TierScheme, TierSchemeAdmin)
     site.register(TierSchemeVersion, TierSchemeVersionAdmin)
+    site.register(Tier, TierAdmin)
     site.register(Subscription, SubscriptionAdmin)
     site.register(SubscriptionPhase, SubscriptionPhaseAdmin)
     site.register(SchemeChange, SchemeChangeAdmin)

@@ -67,7 +67,9 @@ class OperatorRate(forms.ModelForm):  # type: ignore[type-arg]  # cannot be subs
     def _post_clean(self) -> None:
         self.instance.source = SupplierRate.Source.OPERATOR
         super()._post_clean()  # type: ignore[misc]
-        try:  # the form leaves out what has no field in it or is empty, and with that whole constraints
+        if self.errors:
+            return
+        try:  # the form left out what has no field or is empty, and with that whole constraints
             self.instance.validate_constraints()
         except ValidationError as error:
             self.add_error(None, error.messages)

@@ -51,8 +51,8 @@ def cleo(**fields: Any) -> Customer:
 
 
 def _customer(key: str, name: str, **fields: Any) -> Customer:
-    said = {"key": key, "name": name, "currency": "USD", "now": NOON} | fields
-    return Customer.objects.filter(key=said["key"]).first() or create_customer(**said)
+    known = Customer.objects.filter(key=key).first()
+    return known or create_customer(**{"key": key, "name": name, "currency": "USD", "now": NOON} | fields)
 
 
 # What was agreed

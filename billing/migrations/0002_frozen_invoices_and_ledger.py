@@ -23,11 +23,14 @@ END $$;
 
 CREATE FUNCTION billing_keep_finalized_line() RETURNS trigger LANGUAGE plpgsql AS $$
 DECLARE
-    owner uuid := CASE TG_OP WHEN 'INSERT' THEN NEW.invoice_id ELSE OLD.invoice_id END;
+    owner billing_invoice;
 BEGIN
-    IF EXISTS (SELECT FROM billing_invoice WHERE id = owner AND status <> 'draft') THEN
-        RAISE EXCEPTION 'the lines of the finalized invoice % are frozen', owner USING ERRCODE = 'restrict_violation';
-    END IF;
+    -- Where a line comes from and where it goes; the lock makes it wait for a finalizing that is going on.
+    FOR owner IN SELECT * FROM billing_invoice WHERE id IN (OLD.invoice_id, NEW.invoice_id) FOR KEY SHARE LOOP
+        IF owner.status <> 'draft' THEN
+            RAISE EXCEPTION 'the lines of invoice % are frozen', owner.number USING ERRCODE = 'restrict_violation';
+        END IF;
+    END LOOP;
     RETURN CASE TG_OP WHEN 'DELETE' THEN OLD ELSE NEW END;
 END $$;
 

@@ -21,7 +21,7 @@ def no_remembered_rates():
 
 def sign_in(**fields) -> Client:
     client = Client(raise_request_exception=False)
-    client.force_login(User.objects.create_user("somebody", password="long-and-wide", **fields))
+    client.force_login(User.objects.create(username="somebody", **fields))
     return client
 
 

@@ -10,7 +10,7 @@ from django.urls import reverse
 from billing.models import Account, InvoiceLine, StripeEvent, Transfer
 from console.admin_site import SECTIONS, site
 from plans.models import PlanVersion, TierSchemeVersion
-from tests.cast import NOON, LATER, acme, the_sitting
+from tests.cast import LATER, NOON, acme, the_sitting
 
 OURS = ("plans", "metering", "billing", "api")
 PAGES = ["/admin/", "/admin/conversations/", "/admin/events/", "/admin/late-changes/", "/admin/billing/invoice/"]

@@ -40,7 +40,7 @@ def test_the_cost_of_a_call_is_written_in_dollars(desk):
 def test_the_same_price_step_is_not_added_twice(desk):
     desk.post(ADD, PRICE)
     answer = desk.post(ADD, PRICE | {"input_usd_per_million": "9"})
-    assert b"supplier_rate_one_price_per_step" in answer.content
+    assert b"already exists" in answer.content
     assert SupplierRate.objects.count() == 1
 
 

@@ -130,7 +130,7 @@ def test_a_new_version_comes_into_force_ahead_of_any_event_that_could_have_arriv
     for too_soon in (NOON, NOON + dt.timedelta(minutes=5)):
         with pytest.raises(InvalidScheme):
             publish(effective_at=too_soon)
-    assert publish(effective_at=at(1)).version == 4
+    assert publish(effective_at=at(1)).effective_at == at(1)
 
 
 def test_a_scheme_cannot_get_a_tier_that_a_subscriber_has_no_price_for() -> None:
