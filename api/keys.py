@@ -28,6 +28,10 @@ class UnknownScope(ValueError):
     """A scope that does not exist was asked for."""
 
 
+class TooMuchForOneCustomer(ValueError):
+    """A key bound to one customer may report for that customer and do nothing else."""
+
+
 def create_key(
     name: str,
     scopes: Iterable[str],
@@ -36,10 +40,16 @@ def create_key(
     expires_at: datetime | None = None,
     now: datetime,
 ) -> tuple[ApiKey, str]:
-    """A new key and its plain text, which is not kept. `customer_key` binds it to a customer; raises UnknownScope."""
+    """A new key and its plain text, which is not kept.
+
+    `customer_key` binds it to a customer, for whom alone it may then report usage. Raises UnknownScope,
+    TooMuchForOneCustomer.
+    """
     wanted = set(scopes)
     if not wanted <= set(SCOPES):
         raise UnknownScope(f"unknown scopes: {', '.join(sorted(wanted - set(SCOPES)))}; there are {', '.join(SCOPES)}")
+    if customer_key is not None and wanted != {"ingest"}:
+        raise TooMuchForOneCustomer("a key bound to a customer can have the scope ingest only")
     lookup_id, secret = secrets.token_hex(8), secrets.token_hex(32)
     key = ApiKey.objects.create(
         name=name,

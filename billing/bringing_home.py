@@ -5,6 +5,7 @@ again changes nothing.
 """
 
 import datetime as dt
+import uuid
 
 import stripe
 from django.db import transaction
@@ -12,7 +13,10 @@ from django.db import transaction
 from billing.finalizing import void_invoice
 from billing.ledger import reverse, transfer
 from billing.models import AccountKind, Collection, Invoice, InvoiceStatus
-from billing.stripe_gateway import ask, metadata_of
+from billing.stripe_gateway import DELETED, StripeRefused, ask, metadata_of
+
+HOW_FINAL = {"draft": 0, "open": 1, "uncollectible": 2, "paid": 3, "void": 3, DELETED: 3}
+"""Stripe's statuses only ever follow each other in this order."""
 
 
 class NotOurs(Exception):
@@ -25,36 +29,53 @@ class CannotBe(Exception):
 
 def bring_home(client: stripe.StripeClient, stripe_invoice_id: str, *, now: dt.datetime) -> None:
     """Apply what Stripe says of its invoice. Raises NotOurs, CannotBe, and those of `ask`."""
-    found: stripe.Invoice = ask(lambda: client.v1.invoices.retrieve(stripe_invoice_id))
+    try:
+        found: stripe.Invoice = ask(lambda: client.v1.invoices.retrieve(stripe_invoice_id))
+    except StripeRefused as error:
+        if error.code != "resource_missing":
+            raise
+        return _deleted(stripe_invoice_id)
     with transaction.atomic():
         invoice = _ours(found)
-        collection = Collection.objects.get(pk=invoice.pk)
-        collection.stripe_invoice_id = collection.stripe_invoice_id or found.id
+        collection = Collection.objects.select_for_update().get(pk=invoice.pk)
+        if HOW_FINAL.get(found.status or "", 0) < HOW_FINAL.get(collection.stripe_status, 0):
+            return None  # somebody who looked later has been faster
+        collection.stripe_invoice_id = found.id
         collection.stripe_status = found.status or ""
         collection.hosted_url = found.hosted_invoice_url or ""
         collection.save(update_fields=["stripe_invoice_id", "stripe_status", "hosted_url"])
         if found.status == "paid":
             _paid(invoice, found, now)
-        elif found.status == "void" and invoice.status == InvoiceStatus.FINALIZED:
-            void_invoice(invoice.pk, now=now, at_stripe=False)
+        elif found.status == "void":
+            _voided(invoice, now)
         elif found.status == "uncollectible" and invoice.status == InvoiceStatus.FINALIZED:
             _write_off(invoice, now)
+    return None
+
+
+def _deleted(stripe_invoice_id: str) -> None:
+    """Only of a void invoice do we delete the draft at Stripe."""
+    collection = Collection.objects.filter(stripe_invoice_id=stripe_invoice_id).first()
+    if collection is None:
+        raise NotOurs(stripe_invoice_id)
+    if collection.task != Collection.Task.VOID:
+        raise CannotBe(f"Stripe does not know {stripe_invoice_id} any more")
+    Collection.objects.filter(pk=collection.pk).update(stripe_status=DELETED)
 
 
 def _ours(found: stripe.Invoice) -> Invoice:
     """Our invoice, locked, that the Stripe invoice names and agrees with."""
-    named = metadata_of(found).get("parley_invoice")
-    if not named:
-        raise NotOurs(found.id)
-    invoice = (
-        Invoice.objects.select_for_update(of=["self"])
-        .select_related("customer", "collection")
-        .filter(pk=named)
-        .exclude(status=InvoiceStatus.DRAFT)
-        .first()
-    )
-    if invoice is None or invoice.collection.stripe_invoice_id not in (None, found.id):
+    named = metadata_of(found).get("parley_invoice", "")
+    try:
+        ours = Invoice.objects.filter(pk=uuid.UUID(named), collection__isnull=False)
+    except ValueError as error:
+        raise NotOurs(found.id) from error
+    invoice = ours.select_for_update(of=["self"]).select_related("customer").first()
+    if invoice is None:
         raise NotOurs(f"{found.id} names {named}")
+    known = Collection.objects.get(pk=invoice.pk).stripe_invoice_id
+    if known not in (None, found.id):
+        raise NotOurs(f"{found.id} names {named}, which is {known}")
     if found.currency != invoice.currency.lower() or (found.status != "draft" and found.total != invoice.amount_due):
         raise CannotBe(
             f"{found.id}: {found.total} {found.currency} there, {invoice.amount_due} {invoice.currency} here"
@@ -63,24 +84,42 @@ def _ours(found: stripe.Invoice) -> Invoice:
 
 
 def _paid(invoice: Invoice, found: stripe.Invoice, now: dt.datetime) -> None:
-    """Book what Stripe collected. What it carried over to its customer balance is owed by Stripe's next invoice."""
-    if invoice.status == InvoiceStatus.PAID:
-        return
+    """Book what Stripe collected; of a void invoice, as credit. What a written-off one still brings is recovered.
+
+    What Stripe carried over to the customer's balance there is owed by its next invoice, which then collects more.
+    """
+    collected = found.amount_paid
+    carried = (found.ending_balance or 0) - found.starting_balance
+    if collected + carried != invoice.amount_due:
+        raise CannotBe(f"{found.id}: {collected} paid and {carried} carried over, of {invoice.amount_due}")
     if invoice.status == InvoiceStatus.VOID:
-        _book(invoice, "late-payment", AccountKind.CASH, AccountKind.CREDIT, found.amount_paid, now)
+        _receive(invoice, "late-", AccountKind.CREDIT, collected, carried, now)
+        return
+    Collection.objects.filter(pk=invoice.pk).update(state=Collection.State.DONE, payment_error="", last_error="")
+    if invoice.status == InvoiceStatus.PAID:
         return
     if invoice.status == InvoiceStatus.UNCOLLECTIBLE:
         reverse(invoice, ["write-off"], suffix="recovered", at=now)
-    collected, carried = found.amount_paid, invoice.amount_due - found.amount_paid
-    if carried >= 0:
-        _book(invoice, "payment", AccountKind.CASH, AccountKind.RECEIVABLE, collected, now)
-        _book(invoice, "carried", AccountKind.CARRIED, AccountKind.RECEIVABLE, carried, now)
-    else:
-        _book(invoice, "payment", AccountKind.CASH, AccountKind.RECEIVABLE, invoice.amount_due, now)
-        _book(invoice, "carried", AccountKind.CASH, AccountKind.CARRIED, -carried, now)
+    _receive(invoice, "", AccountKind.RECEIVABLE, collected, carried, now)
     invoice.status, invoice.paid_at = InvoiceStatus.PAID, now
     invoice.save(update_fields=["status", "paid_at"])
-    Collection.objects.filter(pk=invoice.pk).update(state=Collection.State.DONE, payment_error="", last_error="")
+
+
+def _receive(invoice: Invoice, name: str, settles: AccountKind, collected: int, carried: int, now: dt.datetime) -> None:
+    if carried >= 0:
+        _book(invoice, f"{name}payment", AccountKind.CASH, settles, collected, now)
+        _book(invoice, f"{name}carried", AccountKind.CARRIED, settles, carried, now)
+    else:
+        _book(invoice, f"{name}payment", AccountKind.CASH, settles, invoice.amount_due, now)
+        _book(invoice, f"{name}carried", AccountKind.CASH, AccountKind.CARRIED, -carried, now)
+
+
+def _voided(invoice: Invoice, now: dt.datetime) -> None:
+    """Voided at Stripe. What was written off before stays so: nothing is owed either way."""
+    if invoice.status == InvoiceStatus.FINALIZED:
+        void_invoice(invoice.pk, now=now, at_stripe=False)
+    elif invoice.status == InvoiceStatus.UNCOLLECTIBLE:
+        Collection.objects.filter(pk=invoice.pk).update(state=Collection.State.DONE)
 
 
 def _write_off(invoice: Invoice, now: dt.datetime) -> None:

@@ -38,7 +38,7 @@ def draft_cycle(subscription: Subscription, index: int, late_days: Sequence[dt.d
     """The invoice of the period `index`, which is over; the caller has taken the meter reading."""
     agreed = agreement(subscription, index)
     lines: list[InvoiceLine] = []
-    if subscription.ends_at is None or subscription.ends_at > agreed.period.end:
+    if agreed.terms.base_fee and (subscription.ends_at is None or subscription.ends_at > agreed.period.end):
         lines.append(base_fee_line(agreement(subscription, index + 1)))
     counts = count_settled(subscription.customer_id, agreed.period.start, agreed.period.end)
     lines += usage_lines(agreed, counts)

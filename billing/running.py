@@ -1,6 +1,7 @@
 """What would the bill be so far, and what will it come to? The running period, by the price path of the invoice."""
 
 import datetime as dt
+import math
 from fractions import Fraction
 from typing import NamedTuple
 
@@ -12,6 +13,10 @@ from plans.pricing import PricedTier, price_usage
 from plans.subscribing import Agreement, agreement_at, live_subscription
 
 
+PACE_TAKES = dt.timedelta(days=1)
+"""Less of a period says nothing about its pace: what settles in its first minutes began in the period before."""
+
+
 class NotSubscribed(Exception):
     """The customer has no subscription now, so there is no running bill."""
 
@@ -19,7 +24,8 @@ class NotSubscribed(Exception):
 class RunningBill(NamedTuple):
     """The period so far. `open_counts` are conversations going on, by the tier they would get if they settled now.
 
-    `forecast_total` (minor units) is the bill if the rest of the period goes like the part that is over.
+    `forecast_total` (minor units) is the bill if the rest of the period goes like the part that is over, and at least
+    what it comes to when those going on have settled.
     """
 
     agreed: Agreement
@@ -44,15 +50,17 @@ def running_bill(customer: Customer, *, now: dt.datetime) -> RunningBill:
         tiers=price_usage(agreed.terms, counts),
         open_counts=going_on,
         total=bill_total(agreed, counts),
-        forecast_total=bill_total(agreed, forecast(counts, period, now)),
+        forecast_total=bill_total(agreed, forecast(counts, going_on, period, now)),
     )
 
 
-def forecast(counts: dict[str, int], period: Period, now: dt.datetime) -> dict[str, int]:
+def forecast(counts: dict[str, int], going_on: dict[str, int], period: Period, now: dt.datetime) -> dict[str, int]:
     """The counts at the period's end if the rest of it goes on at the pace so far, rounded up."""
-    elapsed = Fraction((now - period.start) // dt.timedelta(microseconds=1)) or Fraction(1)
-    whole = Fraction((period.end - period.start) // dt.timedelta(microseconds=1))
-    return {tier: -(-count * whole // elapsed) for tier, count in counts.items()}
+    microsecond = dt.timedelta(microseconds=1)
+    whole = period.end - period.start
+    pace = Fraction(whole // microsecond, min(max(now - period.start, PACE_TAKES), whole) // microsecond)
+    certain = added(counts, going_on)
+    return {tier: max(math.ceil(counts.get(tier, 0) * pace), certain[tier]) for tier in certain}
 
 
 def bill_total(agreed: Agreement, counts: dict[str, int]) -> int:

@@ -2,7 +2,8 @@
 
 `once` commits the intent, sends the call under an idempotency key made only from our object's identity and the step,
 and commits the outcome. When the outcome stays unknown (time-out, broken answer, 5xx) the next try first looks whether
-the change is there, and sends the same call under the same key only if it is not. 4xx are answers: nothing changed.
+the change is there, and sends the same call under the same key only if it is not. 400, 402 and 404 are answers:
+nothing changed.
 """
 
 import datetime as dt
@@ -20,12 +21,18 @@ from plans.models import Customer
 
 TIMEOUT_S = 10
 SANDBOX_KEY = "sk_test_sandbox"
+FIRST_RETRY = dt.timedelta(seconds=5)
+LONGEST_RETRY = dt.timedelta(hours=1)
+CLOCKS_DIFFER_BY = dt.timedelta(hours=1)
+"""How far Stripe's clock may be from ours, where something is looked for by when it was made."""
+DELETED = "deleted"
+"""Our word for the status of an invoice at Stripe that Stripe does not know any more."""
 
 T = TypeVar("T")
 Send = Callable[[stripe.RequestOptions], str]
 """Makes the call and returns the id of the Stripe object it made or changed."""
-Find = Callable[[], str | None]
-"""Looks whether the change has happened; returns the object's id if it has."""
+Find = Callable[[dt.datetime], str | None]
+"""Looks whether the change has happened, not before that moment; returns the object's id if it has."""
 
 
 class StripeNotConfigured(Exception):
@@ -83,7 +90,7 @@ def once(
     call.attempts += 1
     call.save(update_fields=["attempts"])
     try:
-        stripe_id = ask(find) if tried_before else None
+        stripe_id = ask(lambda: find(call.intended_at - CLOCKS_DIFFER_BY)) if tried_before else None
         if stripe_id is None:
             stripe_id = ask(lambda: send({"idempotency_key": key}))
     except StripeUnavailable as error:
@@ -116,5 +123,11 @@ def ask(call: Callable[[], T]) -> T:
         raise StripeUnavailable(f"{type(error).__name__}: {error}") from error
 
 
+def retry_delay(failures: int) -> dt.timedelta:
+    """How long to wait after so many failures: twice as long each time, an hour at the most."""
+    doubled: int = 2 ** min(failures, 10)
+    return min(FIRST_RETRY * doubled, LONGEST_RETRY)
+
+
 def _finish(key: str, now: dt.datetime, **fields: Any) -> None:
-    StripeCall.objects.filter(pk=key).update(finished_at=now, **fields)
+    StripeCall.objects.filter(pk=key, state=StripeCall.State.INTENT).update(finished_at=now, **fields)

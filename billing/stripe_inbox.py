@@ -4,23 +4,26 @@ A webhook says that something happened to an object; the object is fetched and i
 """
 
 import datetime as dt
-import json
+import logging
 from typing import Any
 
 import stripe
 from django.db import transaction
 from django.db.models import F
 
+from api.strict_json import BadJson, decode_tree
 from billing.bringing_home import CannotBe, NotOurs, bring_home
 from billing.models import StripeEvent
-from billing.stripe_gateway import StripeRefused, StripeUnavailable, stripe_client
+from billing.stripe_gateway import StripeRefused, StripeUnavailable, retry_delay, stripe_client
+
+log = logging.getLogger(__name__)
 
 TOLERANCE_S = 300
 """How far a signature's time may be from ours, either way."""
 LEASE = dt.timedelta(minutes=1)
 BATCH = 50
-FIRST_RETRY = dt.timedelta(seconds=5)
-LONGEST_RETRY = dt.timedelta(hours=1)
+MAX_KEYS = 500
+"""Of one object in an event; an invoice of Stripe's has about eighty."""
 
 
 class BadWebhook(Exception):
@@ -34,7 +37,7 @@ def receive(body: bytes, signature: str, *, secret: str, now: dt.datetime) -> bo
         pk=event["id"],
         defaults={
             "type": event["type"],
-            "object_id": event["data"]["object"].get("id") or "",
+            "object_id": _object_id(event),
             "payload": event,
             "received_at": now,
             "not_before": now,
@@ -49,11 +52,12 @@ def _verified(body: bytes, signature: str, secret: str, now: dt.datetime) -> dic
     try:
         text = body.decode()
         stripe.WebhookSignature.verify_header(text, signature, secret, tolerance=None)
-        signed_at = int(dict(part.split("=", 1) for part in signature.split(","))["t"])
-        event = json.loads(text)
-    except (stripe.SignatureVerificationError, ValueError, TypeError, KeyError) as error:
+        (signed_at,) = [int(part[2:]) for part in signature.split(",") if part.startswith("t=")]
+        event = decode_tree(body, max_keys=MAX_KEYS)
+    except (stripe.SignatureVerificationError, ValueError, TypeError, BadJson) as error:
+        # TypeError: a signature that is not ASCII. ValueError: a body that is not UTF-8, or two times to choose from.
         raise BadWebhook("the signature or the body cannot be read") from error
-    if abs(now.timestamp() - signed_at) > TOLERANCE_S:
+    if abs(int(now.timestamp()) - signed_at) > TOLERANCE_S:
         raise BadWebhook("signed too long ago, or in the future")
     if not _is_event(event):
         raise BadWebhook("not an event")
@@ -72,13 +76,19 @@ def _is_event(event: Any) -> bool:
     )
 
 
+def _object_id(event: dict[str, Any]) -> str:
+    """Empty for objects without one, like an upcoming invoice."""
+    given = event["data"]["object"].get("id")
+    return given if isinstance(given, str) and len(given) <= 255 else ""
+
+
 def work_off_inbox(*, now: dt.datetime) -> int:
     """Apply stored events that are due; returns how many were looked at. Raises StripeNotConfigured."""
     client = stripe_client()
     events = _lease(now)
     for event in events:
         try:
-            if event.type.startswith("invoice."):
+            if event.type.startswith("invoice.") and event.object_id:
                 bring_home(client, event.object_id, now=now)
             _note(event, StripeEvent.State.DONE)
         except NotOurs as error:
@@ -86,10 +96,10 @@ def work_off_inbox(*, now: dt.datetime) -> int:
         except (CannotBe, StripeRefused) as error:
             _note(event, StripeEvent.State.PARKED, error)
         except StripeUnavailable as error:
-            delay = min(FIRST_RETRY * 2**event.attempts, LONGEST_RETRY)
-            StripeEvent.objects.filter(pk=event.pk).update(
-                attempts=F("attempts") + 1, not_before=now + delay, error=str(error)
-            )
+            _retry_later(event, error, now)
+        except Exception as error:
+            log.exception("applying Stripe's event %s failed", event.pk)
+            _retry_later(event, error, now)
     return len(events)
 
 
@@ -103,3 +113,9 @@ def _lease(now: dt.datetime) -> list[StripeEvent]:
 
 def _note(event: StripeEvent, state: StripeEvent.State, error: Exception | None = None) -> None:
     StripeEvent.objects.filter(pk=event.pk).update(state=state, error=str(error) if error else "")
+
+
+def _retry_later(event: StripeEvent, error: Exception, now: dt.datetime) -> None:
+    StripeEvent.objects.filter(pk=event.pk).update(
+        attempts=F("attempts") + 1, not_before=now + retry_delay(event.attempts), error=str(error)
+    )

@@ -22,6 +22,7 @@ BEAT_SCHEDULE: dict[str, dict[str, Any]] = {
     "bill periods": {"task": "billing.bill_due", "schedule": 60.0, "options": {"expires": 60}},
     "take invoices to Stripe": {"task": "billing.collect_due", "schedule": 5.0, "options": {"expires": 5}},
     "read Stripe's webhooks": {"task": "billing.read_stripe_inbox", "schedule": 5.0, "options": {"expires": 5}},
+    "forget old answers": {"task": "api.forget_old_answers", "schedule": 3_600.0},
     "sync supplier rates": {"task": "metering.sync_supplier_rates", "schedule": 86_400.0},
     "purge consumed messages": {"task": "config.purge_consumed_messages", "schedule": 600.0},
 }

@@ -1,9 +1,11 @@
 """Where is what on the operator's desk? Every table under a name for people, in the order of the floors."""
 
+import functools
 from typing import Any
 
 from django.contrib import admin
-from django.http import HttpRequest
+from django.core.exceptions import BadRequest
+from django.http import HttpRequest, HttpResponse
 from django.urls import NoReverseMatch, reverse
 
 # A table is named by its class; a page of our own, for a table without a single key, by its URL name.
@@ -71,10 +73,23 @@ class ConsoleSite(admin.AdminSite):
 
     def get_app_list(self, request: HttpRequest, app_label: str | None = None) -> list[Any]:
         """The sections a member of staff may see, each with its tables and pages."""
-        found = self._build_app_dict(request, app_label)
-        apps: list[dict[str, Any]] = [found] if app_label and found else [*found.values()]
-        listed = [_named(app) for app in apps if app["app_label"] in SECTIONS]
+        apps: dict[str, dict[str, Any]] = self._build_app_dict(request, app_label)
+        listed = [_named(app) for app in apps.values() if app["app_label"] in SECTIONS]
         return sorted(listed, key=lambda app: [*SECTIONS].index(app["app_label"]))
+
+    def admin_view(self, view: Any, cacheable: bool = False) -> Any:
+        """A page for staff only. A request with a NUL, which no text of PostgreSQL holds, finds nothing anywhere."""
+        answer = super().admin_view(view, cacheable)
+
+        @functools.wraps(answer)
+        def without_nul(request: HttpRequest, *args: Any, **kwargs: Any) -> HttpResponse:
+            values = (value for name in request.GET for value in (name, *request.GET.getlist(name)))
+            if any("\0" in text for text in (request.path, *values)):
+                raise BadRequest("a NUL in the URL")
+            response: HttpResponse = answer(request, *args, **kwargs)
+            return response
+
+        return without_nul
 
 
 def _named(app: dict[str, Any]) -> dict[str, Any]:

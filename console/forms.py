@@ -1,10 +1,22 @@
 """What does an operator look for? The filters of the lists of conversations and events."""
 
+import datetime as dt
 from typing import Any
 
 from django import forms
 
 from plans.models import Customer
+
+
+class Instant(forms.DateTimeField):
+    """An instant, in UTC unless it says otherwise."""
+
+    def to_python(self, value: Any) -> Any:
+        instant = super().to_python(value)
+        try:
+            return instant and instant.astimezone(dt.UTC)
+        except OverflowError as error:
+            raise forms.ValidationError(self.error_messages["invalid"], code="invalid") from error
 
 
 class _CustomerFilter(forms.Form):
@@ -29,8 +41,8 @@ class ConversationFilter(_CustomerFilter):
     reference = forms.CharField(label="Reference", max_length=512, strip=False, required=False)
     state = forms.ChoiceField(choices=[("", "any"), ("open", "open"), ("settled", "settled")], required=False)
     tier = forms.CharField(max_length=64, required=False)
-    settled_from = forms.DateTimeField(label="Settled from (UTC)", required=False)
-    settled_to = forms.DateTimeField(label="before", required=False)
+    settled_from = Instant(label="Settled from (UTC)", required=False)
+    settled_to = Instant(label="before", required=False)
 
     def lookups(self) -> dict[str, Any]:
         """The filters given, as a query of conversations; those of the settling instant imply that it is over."""

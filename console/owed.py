@@ -82,7 +82,7 @@ class TransferInline(ReadOnlyInline):
 
 class CollectionInline(ReadOnlyInline):
     model = Collection
-    verbose_name_plural = "collection through Stripe"
+    verbose_name = "collection through Stripe"
     fields = ("task", "state", "stripe_invoice_id", "stripe_status", "attempts", "payment_error", "last_error")
 
 
@@ -99,11 +99,10 @@ class InvoiceAdmin(ReadOnlyAdmin):
         "customer",
         "short_kind",
         "status",
-        "period",
+        "days",
         "total_amount",
         "credit_used",
         "due",
-        "finalized_at",
     )
     list_select_related = ("customer",)
     list_filter = ("status", "kind")
@@ -141,6 +140,10 @@ class InvoiceAdmin(ReadOnlyAdmin):
     @admin.display(description="Subscription")
     def subscription_page(self, invoice: Invoice) -> str:
         return row_link(invoice.subscription)
+
+    @admin.display(description="Period (UTC)", ordering="period_start")
+    def days(self, invoice: Invoice) -> str:
+        return f"{invoice.period_start:%Y-%m-%d} to {invoice.period_end:%Y-%m-%d}"
 
     @admin.display(description="Period (UTC)")
     def period(self, invoice: Invoice) -> str:

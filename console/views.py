@@ -65,7 +65,7 @@ def events(request: HttpRequest) -> HttpResponse:
 @require_safe
 def one_event(request: HttpRequest) -> HttpResponse:
     """One event with the sitting it belongs to, its rate and its corrections."""
-    key, event_id = (request.GET.get(name, "").replace("\0", "") for name in ("customer", "id"))
+    key, event_id = (request.GET.get(name, "") for name in ("customer", "id"))
     event = Event.objects.select_related("customer", "rate").filter(customer__key=key, event_id=event_id).first()
     if event is None:
         raise Http404("There is no such event.")

@@ -27,11 +27,18 @@ class Intake(NamedTuple):
     rejected: list[Verdict]
 
 
-def read_batch(body: bytes, *, now: dt.datetime, backfill: bool) -> Intake:
+class Sender(NamedTuple):
+    """What the caller may report: old events, and, if bound, only those of one customer (its key)."""
+
+    backfill: bool
+    bound_to: str | None = None
+
+
+def read_batch(body: bytes, *, sender: Sender, now: dt.datetime) -> Intake:
     """Read `{"events": [...]}` or one event. Raises BadJson, TooManyEvents."""
     tree = decode_tree(body)
     if not (isinstance(tree, dict) and "events" in tree):
-        return _read_single(tree, now=now, backfill=backfill)
+        return _read_single(tree, sender, now)
     items = tree.pop("events")
     if tree:
         raise BadJson([Fault(f"/{name}", "unknown field beside events") for name in tree])
@@ -39,21 +46,27 @@ def read_batch(body: bytes, *, now: dt.datetime, backfill: bool) -> Intake:
         raise BadJson([Fault("/events", "must be an array of 1 to 1,000 events")])
     if len(items) > MAX_EVENTS:
         raise TooManyEvents(f"A batch holds at most {MAX_EVENTS:,} events; this one has {len(items):,}.")
-    return _read_items(items, now=now, backfill=backfill)
+    return _read_items(items, sender, now)
 
 
-def _read_single(tree: Any, *, now: dt.datetime, backfill: bool) -> Intake:
+def _read_single(tree: Any, sender: Sender, now: dt.datetime) -> Intake:
     try:
-        return Intake([read_report(0, convert(tree, EventIn), now=now, backfill=backfill)], [])
+        return Intake([_read(0, convert(tree, EventIn), sender, now)], [])
     except UnusableReport as error:
         raise BadJson([Fault(error.pointer, error.detail)]) from error
 
 
-def _read_items(items: Sequence[Any], *, now: dt.datetime, backfill: bool) -> Intake:
+def _read(index: int, sent: EventIn, sender: Sender, now: dt.datetime) -> Report:
+    if sender.bound_to is not None and sent.customer != sender.bound_to:
+        raise UnusableReport("/customer", f"this key reports for {sender.bound_to} only")
+    return read_report(index, sent, now=now, backfill=sender.backfill)
+
+
+def _read_items(items: Sequence[Any], sender: Sender, now: dt.datetime) -> Intake:
     intake = Intake([], [])
     for index, (item, sent) in enumerate(zip(items, _converted(items), strict=True)):
         try:
-            report = read_report(index, sent or convert(item, EventIn), now=now, backfill=backfill)
+            report = _read(index, sent or convert(item, EventIn), sender, now)
         except UnusableReport as error:
             intake.rejected.append(_rejected(index, item, error.pointer, error.detail))
         except BadJson as error:

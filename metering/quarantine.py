@@ -25,5 +25,5 @@ def quarantine(reports: Sequence[Report], *, reason: str, now: dt.datetime) -> N
                 received_at=now,
             )
         )
-    rows.sort(key=lambda row: row.body_sha256)  # so that overlapping batches queue instead of deadlock
+    rows.sort(key=lambda row: bytes(row.body_sha256))  # so that overlapping batches queue instead of deadlock
     QuarantinedEvent.objects.bulk_create(rows, ignore_conflicts=True)

@@ -86,8 +86,8 @@ def settle_customers(customer_ids: Sequence[uuid.UUID], *, as_of: dt.datetime, a
             with transaction.atomic(), connection.cursor() as cursor:
                 share_usage_lock(customer_ids)
                 cursor.execute(SETTLE, [list(customer_ids), as_of])
-                return cursor.rowcount
-        except OperationalError:
-            if not last:
+                return int(cursor.rowcount)
+        except OperationalError as error:
+            if not last or not isinstance(error.__cause__, psycopg.errors.DeadlockDetected):
                 raise
     return 0

@@ -24,7 +24,7 @@ from metering.corrections import (
     void_event,
 )
 from metering.ingest import IngestContended, UnknownCustomer, Verdict, close_conversation, ingest
-from metering.intake import TooManyEvents, read_batch
+from metering.intake import Sender, TooManyEvents, read_batch
 from metering.models import Event
 from metering.reports import CloseIn, EventIn, Reference, UnusableReport, UsageIn, check_time
 from plans.views.customers import get_customer
@@ -117,6 +117,11 @@ def ingest_answer(verdicts: Iterable[Verdict]) -> IngestAnswer:
     return IngestAnswer(**{status: counts[status] for status in STATUSES}, results=remarkable)
 
 
+def _sender(request: Request) -> Sender:
+    key = require_scope(request, "ingest")
+    return Sender("backfill" in key.scopes, key.customer_key)
+
+
 class Events(Endpoint):
     """`/v1/events`"""
 
@@ -135,9 +140,8 @@ class Events(Endpoint):
         raw = read_body(request)
         require_json(request)
         now = timezone.now()
-        backfill = "backfill" in require_scope(request, "ingest").scopes
         try:
-            intake = read_batch(raw, now=now, backfill=backfill)
+            intake = read_batch(raw, sender=_sender(request), now=now)
             return ingest_answer([*ingest(intake.reports, now=now), *intake.rejected])
         except BadJson as error:
             raise bad_request("The body cannot be read.", errors=error.errors) from error
@@ -220,11 +224,12 @@ class ClosedConversation(Endpoint):
         description="It settles at that instant; an event after it opens the next sitting.",
     )
     def post(self, request: Request, body: CloseIn) -> Answer:
-        now = timezone.now()
-        backfill = "backfill" in require_scope(request, "ingest").scopes
+        now, sender = timezone.now(), _sender(request)
         try:
+            if sender.bound_to not in (None, body.customer):
+                raise UnusableReport("/customer", f"this key reports for {sender.bound_to} only")
             if body.at is not msgspec.UNSET:
-                check_time(body.at, now=now, backfill=backfill, pointer="/at")
+                check_time(body.at, now=now, backfill=sender.backfill, pointer="/at")
             return Answer(CloseAnswer(close_conversation(body, now=now).status))
         except UnusableReport as error:
             raise bad_request(

@@ -8,8 +8,7 @@ import pytest
 
 from api import keys
 from api.models import ApiKey
-
-from .conftest import LONG_AGO
+from tests.rest import LONG_AGO
 
 pytestmark = [pytest.mark.django_db, pytest.mark.urls("tests.api.tiny")]
 
@@ -225,5 +224,10 @@ def test_a_method_the_url_does_not_know_is_405_naming_those_it_does(caller):
 
 
 def test_a_key_made_for_one_customer_says_so(db):
-    key, plain = keys.create_key("Cleo's window", ["read"], customer_key="cleo", now=LONG_AGO)
+    key, plain = keys.create_key("Cleo's own backend", ["ingest"], customer_key="cleo", now=LONG_AGO)
     assert keys.find_key(plain, now=LONG_AGO).customer_key == "cleo"
+
+
+def test_a_key_made_for_one_customer_may_do_nothing_but_report(db):
+    with pytest.raises(keys.TooMuchForOneCustomer):
+        keys.create_key("Cleo's window", ["ingest", "read"], customer_key="cleo", now=LONG_AGO)

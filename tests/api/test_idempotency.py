@@ -11,8 +11,8 @@ from api.idempotency import Rendered, answer_once, forget_old_answers
 from api.keys import create_key
 from api.models import ApiKey, IdempotentAnswer
 from api.problems import Problem
+from tests.rest import LONG_AGO
 
-from .conftest import LONG_AGO
 from .test_endpoints import problem
 
 pytestmark = [pytest.mark.django_db, pytest.mark.urls("tests.api.tiny")]

@@ -9,8 +9,7 @@ from django.db import IntegrityError, connection
 
 from api.keys import CACHED_FOR, InvalidKey, UnknownScope, create_key, find_key, revoke_key
 from api.models import ApiKey
-
-from .conftest import LONG_AGO as NOW
+from tests.rest import LONG_AGO as NOW
 
 pytestmark = pytest.mark.django_db
 SECOND = timedelta(seconds=1)

@@ -10,8 +10,7 @@ from api.ids import uuid7s
 from api.models import ApiKey
 from api.pagination import paginated
 from api.problems import Problem
-
-from .conftest import LONG_AGO
+from tests.rest import LONG_AGO
 
 pytestmark = [pytest.mark.django_db, pytest.mark.urls("tests.api.tiny")]
 

@@ -13,7 +13,14 @@ from plans.models import PlanVersion, TierSchemeVersion
 from tests.cast import LATER, NOON, acme, the_sitting
 
 OURS = ("plans", "metering", "billing", "api")
-PAGES = ["/admin/", "/admin/conversations/", "/admin/events/", "/admin/late-changes/", "/admin/billing/invoice/"]
+PAGES = [
+    "/admin/",
+    "/admin/metering/",
+    "/admin/conversations/",
+    "/admin/events/",
+    "/admin/late-changes/",
+    "/admin/billing/invoice/",
+]
 
 
 def row_url(row, action="change"):

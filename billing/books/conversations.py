@@ -1,0 +1,154 @@
+"""Is every conversation what its events make it, and in the tier it settled into?"""
+
+from billing.books.invariant import Invariant
+from metering.settling import CLASSIFY
+
+RETRY = "(e.attempt > 1 OR e.status = 'error')"
+CONTEXT = "e.input_tokens + e.cache_read_tokens + e.cache_write_tokens + e.output_tokens"
+BUCKETS = ("input_tokens", "cache_read_tokens", "cache_write_tokens", "output_tokens")
+FOLDS = {
+    "opened_at": "min(e.occurred_at) FILTER (WHERE e.kind <> 'close')",
+    "last_event_at": "max(e.occurred_at) FILTER (WHERE e.kind <> 'close')",
+    "closed_at": "min(e.occurred_at) FILTER (WHERE e.kind = 'close')",
+    "calls": "count(*) FILTER (WHERE e.kind <> 'close')",
+    "retry_calls": f"count(*) FILTER (WHERE e.kind <> 'close' AND {RETRY})",
+    "first_completions": f"count(*) FILTER (WHERE e.kind = 'completion' AND NOT {RETRY})",
+    "min_turn": "min(e.turn)",
+    "max_turn": "max(e.turn)",
+    **{bucket: f"sum(e.{bucket})" for bucket in (*BUCKETS, "reasoning_tokens")},
+    **{f"retry_{bucket}": f"coalesce(sum(e.{bucket}) FILTER (WHERE {RETRY}), 0)" for bucket in BUCKETS},
+    "peak_context": f"max({CONTEXT})",
+    "peak_context_first": f"coalesce(max({CONTEXT}) FILTER (WHERE NOT {RETRY}), 0)",
+    "cost_nanos": "coalesce(sum(e.cost_nanos) FILTER (WHERE NOT e.byok), 0)",
+    "retry_cost_nanos": f"coalesce(sum(e.cost_nanos) FILTER (WHERE NOT e.byok AND {RETRY}), 0)",
+    "byok_cost_nanos": "coalesce(sum(e.cost_nanos) FILTER (WHERE e.byok), 0)",
+    "unpriced_calls": "count(*) FILTER (WHERE e.cost_nanos IS NULL AND NOT e.byok)",
+    "outcome_at": "max(e.occurred_at) FILTER (WHERE e.outcome IS NOT NULL)",
+}
+"""What each column of a conversation is, over its events. SQL twin of the fold in metering.sittings; `outcome` apart."""
+
+CUSTOMER = "LEFT JOIN plans_customer customer ON customer.id = c.customer_id"
+# Until a change of the tier scheme is worked off, conversations are still cut and tiered by the scheme before it.
+RECUT_IS_WAITING = "EXISTS (SELECT FROM plans_schemechange s WHERE s.customer_id = c.customer_id)"
+IN_SITTING = """e.customer_id = c.customer_id AND e.conversation = c.reference
+  AND e.occurred_at BETWEEN c.opened_at AND c.settles_at"""
+
+# At least one here; not more than one because sittings of a reference do not overlap.
+HOMELESS = f"""
+SELECT e.customer_id AS customer, e.event_id, e.conversation, e.occurred_at FROM metering_event e
+WHERE NOT e.voided AND e.kind <> 'close' AND NOT EXISTS (SELECT FROM metering_conversation c WHERE {IN_SITTING})
+"""
+NUMBERED = """
+SELECT * FROM (
+    SELECT customer_id AS customer, reference, ordinal, opened_at, settles_at,
+        row_number() OVER own AS expected_ordinal, lag(settles_at) OVER own AS previous_settles_at
+    FROM metering_conversation WINDOW own AS (PARTITION BY customer_id, reference ORDER BY opened_at, ordinal)) sitting
+WHERE ordinal <> expected_ordinal OR opened_at <= previous_settles_at
+"""
+FOLDED = f"""
+WITH folded AS (
+    SELECT c.customer_id, c.id, {", ".join(f"{fold} AS {name}" for name, fold in FOLDS.items())}
+    FROM metering_conversation c JOIN metering_event e ON {IN_SITTING}
+    WHERE NOT e.voided GROUP BY c.customer_id, c.id
+)
+SELECT customer.key AS customer, c.reference, c.ordinal, concat_ws('; ', {
+    ", ".join(
+        f"CASE WHEN c.{name} IS DISTINCT FROM f.{name} THEN "
+        f"concat('{name} is ', coalesce(c.{name}::text, 'none'), ', not ', coalesce(f.{name}::text, 'none')) END"
+        for name in FOLDS
+    )
+}) AS differences
+FROM metering_conversation c LEFT JOIN folded f ON f.customer_id = c.customer_id AND f.id = c.id {CUSTOMER}
+WHERE ({", ".join(f"c.{name}" for name in FOLDS)}) IS DISTINCT FROM ({", ".join(f"f.{name}" for name in FOLDS)})
+"""
+OUTCOMES = f"""
+SELECT customer.key AS customer, c.reference, c.ordinal, c.outcome, last.outcome AS last_reported
+FROM metering_conversation c LEFT JOIN (
+    SELECT DISTINCT ON (c.customer_id, c.id) c.customer_id, c.id, e.outcome
+    FROM metering_event e JOIN metering_conversation c ON {IN_SITTING}
+    WHERE e.outcome IS NOT NULL AND NOT e.voided
+    ORDER BY c.customer_id, c.id, e.occurred_at DESC, e.outcome COLLATE "C" DESC
+) last ON last.customer_id = c.customer_id AND last.id = c.id {CUSTOMER}
+WHERE c.outcome IS DISTINCT FROM last.outcome
+"""
+SETTLES = f"""
+SELECT customer.key AS customer, c.reference, c.ordinal, c.opened_at, c.last_event_at, c.closed_at, c.settles_at,
+    least(c.last_event_at + v.idle_timeout, c.opened_at + v.max_age, c.closed_at) AS expected_settles_at
+FROM metering_conversation c JOIN plans_tierschemeversion v ON v.id = c.boundary_id {CUSTOMER}
+WHERE c.settles_at <> least(c.last_event_at + v.idle_timeout, c.opened_at + v.max_age, c.closed_at)
+"""
+SPAN = "s.starts_at <= c.opened_at AND (s.ends_at IS NULL OR s.ends_at > c.opened_at)"
+BOUNDARY = f"""
+SELECT customer.key AS customer, c.reference, c.ordinal, c.opened_at, c.boundary_id AS boundary, rule.version_id AS in_force
+FROM metering_conversation c CROSS JOIN LATERAL (SELECT coalesce(
+    (SELECT s.version_id FROM plans_scheme_span s WHERE s.customer_id = c.customer_id AND {SPAN}),
+    (SELECT s.version_id FROM plans_scheme_span s WHERE s.customer_id IS NULL AND {SPAN})) AS version_id) rule {CUSTOMER}
+WHERE c.boundary_id <> rule.version_id AND NOT {RECUT_IS_WAITING}
+"""
+TIERED = f"""
+SELECT customer.key AS customer, c.reference, c.ordinal, c.settled_at, c.tier, c.turns, c.counted_tokens,
+    anew.tier AS tier_anew, anew.turns AS turns_anew, anew.tokens AS tokens_anew
+FROM metering_conversation c LEFT JOIN LATERAL ({CLASSIFY}) anew (version_id, tier, turns, tokens) ON true {CUSTOMER}
+WHERE c.settled_at IS NOT NULL AND NOT {RECUT_IS_WAITING} AND (c.scheme_version_id, c.tier, c.turns, c.counted_tokens)
+    IS DISTINCT FROM (anew.version_id, anew.tier, anew.turns, anew.tokens)
+"""
+SETTLED_WHOLE = f"""
+SELECT customer.key AS customer, c.reference, c.ordinal, c.settles_at, c.settled_at, c.scheme_version_id AS scheme_version,
+    c.tier, c.turns, c.counted_tokens
+FROM metering_conversation c {CUSTOMER}
+WHERE CASE WHEN c.settled_at IS NULL THEN num_nonnulls(c.scheme_version_id, c.tier, c.turns, c.counted_tokens) > 0
+    ELSE c.settled_at <> c.settles_at OR num_nulls(c.scheme_version_id, c.tier, c.turns, c.counted_tokens) > 0 END
+"""
+UNSETTLED = f"""
+SELECT customer.key AS customer, c.reference, c.ordinal, c.settles_at FROM metering_conversation c {CUSTOMER}
+WHERE c.settled_at IS NULL AND c.settles_at < %(now)s - interval '1 hour'
+  AND c.folded_at < %(now)s - interval '1 hour'
+"""
+
+CONVERSATIONS = (
+    Invariant(
+        "event_lies_in_a_sitting",
+        "Every call that is not void happened within a sitting of its conversation.",
+        HOMELESS,
+    ),
+    Invariant(
+        "sittings_are_numbered_and_do_not_overlap",
+        "The sittings of a conversation are numbered from 1, and each begins after the one before has settled.",
+        NUMBERED,
+    ),
+    Invariant(
+        "conversation_is_the_fold_of_its_events",
+        "Calls, turns, tokens, contexts and costs of a conversation are those of its events.",
+        FOLDED,
+    ),
+    Invariant(
+        "conversation_outcome_is_the_last_reported",
+        "The outcome of a conversation is the last one its events report.",
+        OUTCOMES,
+    ),
+    Invariant(
+        "conversation_settles_by_its_boundary_rule",
+        "A conversation settles when it is closed, idle for too long or too old, whichever comes first.",
+        SETTLES,
+    ),
+    Invariant(
+        "conversation_is_cut_by_the_scheme_in_force",
+        "The boundary rule of a conversation is that of the scheme in force when it opened.",
+        BOUNDARY,
+    ),
+    Invariant(
+        "settled_conversation_is_in_its_tier",
+        "Tier, turns and tokens of a settled conversation are what the scheme in force makes of it today.",
+        TIERED,
+    ),
+    Invariant(
+        "conversation_is_settled_wholly_or_not_at_all",
+        "A settled conversation has its instant, tier, turns and tokens; an open one has none of them.",
+        SETTLED_WHOLE,
+    ),
+    Invariant(
+        "due_conversation_is_settled",
+        "No conversation waits an hour to be settled.",
+        UNSETTLED,
+    ),
+)

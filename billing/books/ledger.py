@@ -1,0 +1,116 @@
+"""Does the ledger agree with itself, and with what customers owe?"""
+
+from billing.books.invariant import Invariant
+
+ACCOUNT_TOTALS = """
+WITH side AS (
+    SELECT debit_id AS account_id, amount AS debits, 0 AS credits FROM billing_transfer
+    UNION ALL SELECT credit_id, 0, amount FROM billing_transfer
+), moved AS (
+    SELECT account_id, sum(debits)::bigint AS debits, sum(credits)::bigint AS credits FROM side GROUP BY account_id
+)
+SELECT customer.key AS customer, account.kind, account.currency, account.debits, account.credits,
+    moved.debits AS debits_moved, moved.credits AS credits_moved
+FROM billing_account account FULL JOIN moved ON moved.account_id = account.id
+LEFT JOIN plans_customer customer ON customer.id = account.customer_id
+WHERE (account.debits, account.credits) IS DISTINCT FROM (coalesce(moved.debits, 0), coalesce(moved.credits, 0))
+"""
+ONE_CUSTOMER = """
+SELECT t.key, debit.currency AS debit_currency, credit.currency AS credit_currency, invoice.currency AS invoice_currency,
+    debit.customer_id AS debit_customer, credit.customer_id AS credit_customer, invoice.customer_id AS invoice_customer
+FROM billing_transfer t JOIN billing_account debit ON debit.id = t.debit_id
+JOIN billing_account credit ON credit.id = t.credit_id LEFT JOIN billing_invoice invoice ON invoice.id = t.invoice_id
+WHERE (debit.customer_id, debit.currency) <> (credit.customer_id, credit.currency)
+   OR (debit.customer_id, debit.currency) <> (invoice.customer_id, invoice.currency)
+"""
+TWO_SIDES = """
+SELECT key, debit_id, credit_id, amount FROM billing_transfer WHERE debit_id = credit_id OR amount <= 0
+"""
+KEYS = """
+SELECT t.key, t.invoice_id FROM billing_transfer t
+WHERE t.key LIKE 'invoice:%%' AND split_part(t.key, ':', 2) IS DISTINCT FROM t.invoice_id::text
+   OR t.invoice_id IS NOT NULL AND t.key NOT LIKE 'invoice:%%'
+"""
+ONE_ACCOUNT = """
+SELECT customer.key AS customer, kind, account.currency, count(*) AS accounts
+FROM billing_account account JOIN plans_customer customer ON customer.id = account.customer_id
+GROUP BY customer.key, kind, account.currency HAVING count(*) > 1
+"""
+ONE_TRANSFER = """
+SELECT key, count(*) AS transfers FROM billing_transfer GROUP BY key HAVING count(*) > 1
+"""
+MIRRORS = """
+SELECT mirror.key, mirror.amount, original.amount AS original_amount,
+    mirror.debit_id, mirror.credit_id, original.debit_id AS original_debit, original.credit_id AS original_credit
+FROM billing_transfer mirror
+LEFT JOIN billing_transfer original ON original.key = regexp_replace(mirror.key, ':(void|recovered)$', '')
+WHERE mirror.key ~ ':(void|recovered)$'
+  AND (mirror.debit_id, mirror.credit_id, mirror.amount, mirror.invoice_id)
+      IS DISTINCT FROM (original.credit_id, original.debit_id, original.amount, original.invoice_id)
+"""
+RECEIVABLE = """
+WITH owed AS (
+    SELECT customer_id, currency, sum(amount_due)::bigint AS amount_due FROM billing_invoice
+    WHERE status = 'finalized' GROUP BY customer_id, currency
+), booked AS (
+    SELECT customer_id, currency, sum(debits - credits)::bigint AS balance FROM billing_account
+    WHERE kind = 'receivable' GROUP BY customer_id, currency
+)
+SELECT customer.key AS customer, currency, coalesce(balance, 0) AS receivable, coalesce(amount_due, 0) AS unpaid_invoices
+FROM owed FULL JOIN booked USING (customer_id, currency) LEFT JOIN plans_customer customer ON customer.id = customer_id
+WHERE coalesce(balance, 0) <> coalesce(amount_due, 0)
+"""
+OVERDRAWN = """
+SELECT customer.key AS customer, account.kind, account.currency, account.debits, account.credits
+FROM billing_account account JOIN plans_customer customer ON customer.id = account.customer_id
+WHERE account.kind = 'credit' AND account.credits < account.debits
+   OR account.kind = 'receivable' AND account.debits < account.credits
+"""
+
+LEDGER = (
+    Invariant(
+        "ledger_account_balance_is_the_sum_of_its_transfers",
+        "What an account says was debited and credited is what its transfers moved.",
+        ACCOUNT_TOTALS,
+    ),
+    Invariant(
+        "ledger_transfer_has_two_sides",
+        "A transfer moves a positive amount between two different accounts.",
+        TWO_SIDES,
+    ),
+    Invariant(
+        "ledger_transfer_stays_with_one_customer_and_currency",
+        "Both accounts of a transfer, and its invoice, are of the same customer and currency.",
+        ONE_CUSTOMER,
+    ),
+    Invariant(
+        "ledger_transfer_happens_once_for_its_reason",
+        "No two transfers have the same key.",
+        ONE_TRANSFER,
+    ),
+    Invariant(
+        "ledger_transfer_names_its_invoice",
+        "The key of a transfer for an invoice holds that invoice's id.",
+        KEYS,
+    ),
+    Invariant(
+        "ledger_customer_has_one_account_of_a_kind",
+        "A customer has one account of each kind in a currency.",
+        ONE_ACCOUNT,
+    ),
+    Invariant(
+        "ledger_reversal_is_an_exact_mirror",
+        "A void or recovery moves the amount of its original the other way, for the same invoice.",
+        MIRRORS,
+    ),
+    Invariant(
+        "ledger_receivable_is_the_sum_of_unpaid_invoices",
+        "What a customer owes in the ledger is the amount due of its finalized, unpaid invoices.",
+        RECEIVABLE,
+    ),
+    Invariant(
+        "ledger_is_never_overdrawn",
+        "No credit is below zero, and no customer has paid more than it owed.",
+        OVERDRAWN,
+    ),
+)

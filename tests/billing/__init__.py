@@ -1,0 +1,1 @@
+"""Is the right amount owed, once, whatever happened in which order?"""

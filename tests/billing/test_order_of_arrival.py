@@ -1,0 +1,312 @@
+"""The sum of a customer's invoices is a function of what happened, whatever the order in which we heard of it.
+
+The same story is told twice: straight (every event in order, then one bill run at the end) and crooked: split into
+batches, repeated, delayed beyond the invoices of its period, with growth reports, closes, voids and amendments between,
+and bill runs at any instant, ahead of the clock too. Period by period the same must have been billed.
+
+`PARLEY_EXAMPLES` sets how many stories are told.
+"""
+
+import datetime as dt
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any, NamedTuple
+
+import pytest
+from django.db import transaction
+from hypothesis import HealthCheck, example, given, settings
+from hypothesis import strategies as st
+
+from billing.billing import bill
+from billing.models import BillingSchedule, Invoice, InvoiceKind, InvoiceLine
+from metering.corrections import amend_event, void_event
+from metering.models import Conversation, LateChange
+from plans.models import Customer, Subscription
+from plans.subscribing import cancel_at_period_end
+from tests.billing.books import (
+    DEC_2,
+    FEB_2,
+    GRACE,
+    JAN_2,
+    adjustments_of,
+    all_billed,
+    assert_books_balance,
+    frozen_rows,
+    usage_billed_by_period,
+)
+from tests.cast import NOON, a_plan, a_scheme, acme, close, report, send, subscribed
+
+pytestmark = pytest.mark.django_db
+
+HOUR, DAY, MICROSECOND = dt.timedelta(hours=1), dt.timedelta(days=1), dt.timedelta(microseconds=1)
+BOUNDARIES = (NOON, DEC_2, JAN_2, FEB_2)
+HEARD_OF_ALL = FEB_2 + 60 * DAY
+"""No story goes on after this; by the end of the period that holds it, every difference has been billed."""
+END = HEARD_OF_ALL + 62 * DAY
+
+STEPS = [{"up_to": 1, "unit": "0.90"}, {"up_to": 3, "unit": "0.405", "flat": "1.00"}, {"unit": "0.1115"}]
+PRICES: dict[str, dict[str, Any]] = {
+    "flat": {"model": "flat", "unit": "0.335"},
+    "graduated": {"model": "graduated", "steps": STEPS},
+    "volume": {"model": "volume", "steps": STEPS},
+    "package": {"model": "package", "size": 2, "amount": "1.25"},
+}
+TIERS = ("simple", "standard", "complex", "enterprise")
+
+
+class Call(NamedTuple):
+    """A call, reported as often as there are `shares` of its output known by then; with what was said of it later."""
+
+    id: str
+    conversation: str
+    at: dt.datetime
+    tokens: int
+    turn: int | None
+    reports: tuple[tuple[dt.timedelta, float], ...]
+    correction: str | None
+    corrected_after: dt.timedelta
+
+
+class Story(NamedTuple):
+    """What happened, and when we heard of it."""
+
+    price: str
+    included: int
+    timezone: str
+    calls: tuple[Call, ...]
+    closes: tuple[tuple[str, dt.datetime, dt.timedelta], ...]
+    bills: tuple[tuple[dt.datetime, dt.timedelta], ...]
+    canceled_at: dt.datetime | None
+    back_after: dt.timedelta | None
+    back_noticed_after: dt.timedelta
+    own_scheme: bool
+
+
+instants = st.builds(
+    lambda boundary, hours, by: min(max(boundary + hours * HOUR + by * MICROSECOND, NOON), FEB_2 + 3 * DAY),
+    st.sampled_from(BOUNDARIES),
+    st.sampled_from((-96, -73, -72, -49, -48, -30, -25, -24, -23, -12, -2, -1, 0, 1, 2, 12, 23, 24, 30, 47, 72, 200)),
+    st.sampled_from((0, 0, 0, -1, 1)),
+)
+delays = st.sampled_from((0, 0, 0, 1, 2, 13, 25, 26, 49, 80, 24 * 20, 24 * 33, 24 * 55)).map(lambda hours: hours * HOUR)
+reports = st.lists(st.tuples(delays, st.sampled_from((0.0, 0.5, 1.0))), max_size=3).map(tuple)
+references = st.sampled_from(("a", "b", "c", "d"))
+
+
+@st.composite
+def calls(draw: st.DrawFn) -> tuple[Call, ...]:
+    drawn = draw(
+        st.lists(
+            st.builds(
+                Call,
+                id=st.just(""),
+                conversation=references,
+                at=instants,
+                tokens=st.sampled_from((10, 1_000, 4_998, 5_000, 12_000, 20_000, 80_000)),
+                turn=st.none() | st.integers(1, 12),
+                reports=reports,
+                correction=st.sampled_from((None,) * 6 + ("void", "amend")),
+                corrected_after=delays,
+            ),
+            min_size=3,
+            max_size=14,
+        )
+    )
+    return tuple(call._replace(id=f"e{number}") for number, call in enumerate(drawn))
+
+
+@st.composite
+def stories(draw: st.DrawFn) -> Story:
+    canceled_at = draw(st.none() | instants.filter(lambda instant: instant < FEB_2))
+    leads = st.just(0 * DAY) if canceled_at else st.sampled_from((0, 0, 0, 3, 40)).map(lambda days: days * DAY)
+    return Story(
+        price=draw(st.sampled_from(sorted(PRICES))),
+        included=draw(st.integers(0, 2)),
+        timezone=draw(st.sampled_from(("UTC", "Pacific/Auckland", "America/New_York"))),
+        calls=draw(calls()),
+        closes=tuple(draw(st.lists(st.tuples(references, instants, delays), max_size=3))),
+        bills=tuple(
+            draw(st.lists(st.tuples(st.builds(lambda at, by: at + by, instants, delays), leads), min_size=1, max_size=6))
+        ),
+        canceled_at=canceled_at,
+        back_after=draw(st.none() | st.sampled_from((0, 1, 40)).map(lambda days: days * DAY)),
+        back_noticed_after=draw(delays),
+        own_scheme=draw(st.booleans()),
+    )
+
+
+class Step(NamedTuple):
+    """Something that we hear of at an instant of our clock; what happens first in a story comes first at one instant."""
+
+    heard_at: dt.datetime
+    order: int
+    kind: str
+    what: Any
+
+
+def straight(story: Story) -> list[Step]:
+    """Everything at its time, whole; corrections and the comings and goings too; no bill before the end."""
+    steps = [Step(call.at, 2, "reports", [_reported(call, 1.0)]) for call in story.calls]
+    steps += [Step(END - DAY, 3, "correct", call) for call in story.calls if call.correction]
+    steps += [Step(at, 2, "close", (reference, at)) for reference, at, _ in story.closes]
+    return sorted([*steps, *_subscribing(story, 0 * DAY)], key=lambda step: step[:2])
+
+
+def crooked(story: Story) -> list[Step]:
+    """Growth and repetitions, each with its delay; what arrives between two other things is one batch."""
+    steps = [Step(at, 4, "bill", at + lead) for at, lead in story.bills]
+    for call in story.calls:
+        heard = [*call.reports, (0 * HOUR, 1.0)] if not call.reports else [*call.reports, (call.reports[0][0], 1.0)]
+        steps += [Step(call.at + delay, 2, "reports", [_reported(call, share)]) for delay, share in heard]
+        first = call.at + min(delay for delay, _ in heard)
+        if call.correction:
+            steps.append(Step(first + call.corrected_after, 3, "correct", call))
+    steps += [Step(at + delay, 2, "close", (reference, at)) for reference, at, delay in story.closes]
+    ordered = sorted([*steps, *_subscribing(story, story.back_noticed_after)], key=lambda step: step[:2])
+    batched: list[Step] = []
+    for step in ordered:
+        if batched and step.kind == batched[-1].kind == "reports":
+            batched[-1] = step._replace(what=[*step.what, *batched[-1].what])  # newest first
+        else:
+            batched.append(step)
+    return batched
+
+
+def _reported(call: Call, share: float) -> Any:
+    known = call.tokens // 2 + int(share * (call.tokens - call.tokens // 2))
+    fresh = call.tokens // 2
+    return report(
+        call.id, call.at, conversation=call.conversation, turn=call.turn, tokens=(fresh, 0, 0, known - fresh, 0)
+    )
+
+
+def _subscribing(story: Story, noticed_after: dt.timedelta) -> list[Step]:
+    if story.canceled_at is None:
+        return []
+    leaves = Step(story.canceled_at, 1, "cancel", story.canceled_at)
+    if story.back_after is None:
+        return [leaves]
+    return [leaves, Step(story.canceled_at + noticed_after, 1, "come back", story.back_after)]
+
+
+class Outcome(NamedTuple):
+    """What must be the same, however it was heard of."""
+
+    total: int
+    usage_by_period: dict[tuple[dt.datetime, int], int]
+    conversations: list[tuple[Any, ...]]
+
+
+def told(story: Story, steps: list[Step]) -> Outcome:
+    """Live through the steps and bill to the end; on the way, nothing that is frozen may change."""
+    customer = acme(timezone=story.timezone)
+    rates = {tier: {"included": story.included, "price": PRICES[story.price]} for tier in TIERS}
+    first = subscribed(customer, a_plan("first", rates=rates))
+    a_scheme("own", idle_hours=12, max_age_hours=30)
+    a_plan("second", rates=rates, base_fee="10.00", tier_scheme="own" if story.own_scheme else "default")
+    frozen: set[str] = set()
+    for step in steps:
+        _live(step, customer, first)
+        frozen = _still_frozen(frozen)
+    bill(as_of=END, now=END)
+    _still_frozen(frozen)
+    assert not BillingSchedule.objects.exclude(last_error="").exists()
+    assert not LateChange.objects.exists()
+    _assert_adjustments_name_their_period(customer)
+    assert_books_balance()
+    return Outcome(all_billed(customer), usage_billed_by_period(customer), _conversations(customer))
+
+
+def _live(step: Step, customer: Customer, first: Subscription) -> None:
+    now, what = step.heard_at, step.what
+    if step.kind == "reports":
+        assert set(send(what, now=now)) <= {"accepted", "updated", "duplicate"}
+    elif step.kind == "close":
+        close(what[1], conversation=what[0])
+    elif step.kind == "correct" and what.correction == "void":
+        void_event(customer, what.id, reason="test traffic", now=now)
+    elif step.kind == "correct":
+        amend_event(customer, what.id, {"input_tokens": 6_000, "output_tokens": 0}, reason="miscounted", now=END)
+    elif step.kind == "cancel":
+        cancel_at_period_end(first, now=what)
+    elif step.kind == "come back":
+        ends_at = Subscription.objects.get(pk=first.pk).ends_at
+        assert ends_at is not None
+        plan = type(first.phases.get().plan_version.plan).objects.get(code="second")
+        subscribed(customer, plan, since=ends_at + what)
+    else:
+        assert bill(as_of=what, now=now).failed == 0
+
+
+def _still_frozen(before: set[str]) -> set[str]:
+    after = frozen_rows()
+    assert before <= after
+    return after
+
+
+def _assert_adjustments_name_their_period(customer: Customer) -> None:
+    for line in adjustments_of(customer):
+        invoice = Invoice.objects.get(
+            subscription=line.subscription, kind=InvoiceKind.CYCLE, period_index=line.period_index
+        )
+        assert (line.period_start, line.period_end) == (invoice.period_start, invoice.period_end)
+        assert line.details["invoice"] == invoice.number
+        assert f"{line.period_start:%d %b %Y} to {line.period_end:%d %b %Y}" in line.description
+        assert line.amount != 0
+        assert InvoiceLine.objects.filter(invoice=line.invoice, period_index=line.period_index, kind="usage").count() == 0
+
+
+def _conversations(customer: Customer) -> list[tuple[Any, ...]]:
+    rows = Conversation.objects.filter(customer=customer).order_by("reference", "ordinal")
+    return list(rows.values_list("reference", "ordinal", "opened_at", "settled_at", "tier", "turns", "counted_tokens"))
+
+
+@contextmanager
+def undone() -> Iterator[None]:
+    """What happens in here never happened."""
+    with transaction.atomic():
+        yield
+        transaction.set_rollback(True)
+
+
+ONE_OF_EACH = Story(
+    price="volume",
+    included=1,
+    timezone="UTC",
+    calls=(
+        Call("e0", "a", DEC_2 - 25 * HOUR, 1_000, None, ((0 * HOUR, 0.5),), None, 0 * HOUR),
+        Call("e1", "a", DEC_2 - 2 * HOUR, 5_000, None, ((49 * HOUR, 0.5),), None, 0 * HOUR),
+        Call("e2", "b", DEC_2 - 30 * HOUR, 5_000, None, ((80 * HOUR, 0.5),), "void", 480 * HOUR),
+        Call("e3", "c", DEC_2 - 96 * HOUR, 80_000, None, (), "amend", 26 * DAY),
+        Call("e4", "d", JAN_2 - 49 * HOUR, 80_000, None, (), None, 0 * HOUR),
+        Call("e5", "d", JAN_2 - 1 * HOUR, 80_000, None, (), None, 0 * HOUR),
+        Call("e6", "d", JAN_2 - 25 * HOUR, 80_000, None, ((55 * DAY, 1.0),), None, 0 * HOUR),
+    ),
+    closes=(("c", DEC_2 - 95 * HOUR, 33 * DAY),),
+    bills=((DEC_2 + HOUR, 0 * DAY), (JAN_2 + HOUR, 0 * DAY), (FEB_2 + HOUR, 0 * DAY)),
+    canceled_at=DEC_2 + 12 * HOUR,
+    back_after=0 * DAY,
+    back_noticed_after=33 * DAY,
+    own_scheme=True,
+)
+
+
+@given(story=stories())
+@example(story=ONE_OF_EACH)
+@settings(
+    max_examples=int(os.environ.get("PARLEY_EXAMPLES", "25")),
+    deadline=None,
+    suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow, HealthCheck.data_too_large],
+)
+def test_invoices_come_to_the_same_whatever_the_order_of_arrival(db: None, story: Story) -> None:
+    with undone():
+        expected = told(story, straight(story))
+    with undone():
+        assert told(story, crooked(story)) == expected
+
+
+def test_the_story_told_as_an_example_does_adjust_what_was_invoiced() -> None:
+    told(ONE_OF_EACH, crooked(ONE_OF_EACH))
+    adjusted = {(line.period_index, line.amount > 0) for line in adjustments_of(acme())}
+    assert {(0, True), (0, False), (1, False)} <= adjusted

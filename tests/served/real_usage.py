@@ -1,0 +1,88 @@
+"""Which figures must each file of real usage come to, and which has a served Parley of it?"""
+
+import json
+from collections import Counter
+from pathlib import Path
+from typing import NamedTuple
+
+import pytest
+
+from tests.served.serving import ROOT, Served
+
+FOLDER = ROOT.parent / "shared" / "realdata" / "events"
+TIERS = ("simple", "standard", "complex", "enterprise")
+
+needs_real_usage = pytest.mark.skipif(not FOLDER.is_dir(), reason="the real usage is not part of the project")
+
+
+class Figures(NamedTuple):
+    """What a file comes to under the default scheme; `tiers` as in TIERS."""
+
+    events: int
+    conversations: int
+    turns: int
+    processed: int
+    fresh: int
+    context: int
+    tiers: tuple[int, ...]
+
+
+EXPECTED = {
+    "aider_messages": Figures(614, 318, 614, 9_483_978, 9_483_978, 5_530_317, (90, 113, 90, 25)),
+    "claude_code_sessions": Figures(2_133, 27, 225, 193_071_446, 8_483_649, 2_699_991, (0, 0, 1, 26)),
+    "claude_code_raw_lines": Figures(344, 5, 344, 29_485_851, 1_659_215, 442_147, (0, 0, 0, 5)),
+    "lmcache_agent_traces": Figures(110, 4, 24, 218_542, 121_774, 17_106, (0, 0, 3, 1)),
+    "mooncake_conversation": Figures(1_182, 775, 1_182, 14_256_844, 10_003_910, 9_307_221, (290, 291, 161, 33)),
+    "taubench_gpt4o_airline": Figures(223, 17, 120, 608_190, 87_486, 61_144, (1, 3, 11, 2)),
+}
+
+# Files share customers but, other than the raw lines and the sessions, no conversation: its references tell a file.
+FIGURES = """
+WITH sitting AS (
+    SELECT c.*, turns, input_tokens - retry_input_tokens + cache_write_tokens - retry_cache_write_tokens
+           + output_tokens - retry_output_tokens AS fresh
+    FROM metering_conversation c WHERE reference = ANY(%s)
+)
+SELECT (SELECT count(*) FROM metering_event WHERE conversation = ANY(%s)),
+       count(*), sum(turns), sum(counted_tokens), sum(fresh), sum(peak_context_first)
+FROM sitting
+"""
+
+
+def file(name: str) -> str:
+    return str(FOLDER / f"{name}.ndjson")
+
+
+def field_of_file(name: str, field: str) -> list[str]:
+    """The different values of a field in a file."""
+    return sorted({json.loads(line)[field] for line in Path(file(name)).read_text().splitlines()})
+
+
+def create_customers(served: Served, *names: str) -> None:
+    """The customers of these files, without a plan."""
+    for key in sorted({key for name in names for key in field_of_file(name, "customer")}):
+        served.ask("/v1/customers", {"key": key, "name": key, "currency": "USD"})
+
+
+def figures(served: Served, name: str) -> Figures:
+    """What the served Parley has of a file, once its conversations are settled."""
+    references = field_of_file(name, "conversation")
+    row = served.query(FIGURES, references, references)[0]
+    tiers = Counter(
+        dict(
+            served.query(
+                "SELECT tier, count(*) FROM metering_conversation WHERE reference = ANY(%s) GROUP BY tier", references
+            )
+        )
+    )
+    return Figures(*map(int, row), tuple(tiers[tier] for tier in TIERS))
+
+
+def replayed(printed: str) -> dict[str, dict[str, int]]:
+    """What `replay` says became of each file: `{"aider_messages": {"sent": 614, "accepted": 614, ...}, ...}`."""
+    heads, *rows = [line.split() for line in printed.splitlines() if line.startswith("file ") or ".ndjson " in line]
+    numbers = {row[0]: [int(word.replace(",", "")) for word in row[1:]] for row in rows}
+    return {
+        name.removesuffix(".ndjson"): {head: number for head, number in zip(heads[1:], counts, strict=True) if number}
+        for name, counts in numbers.items()
+    }
