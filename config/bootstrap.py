@@ -34,6 +34,8 @@ TOOLS = ROOT / ".venv-tools"
 STAMP = VENV / "parley-stamp"
 UV_LOCK = Path(__file__).with_name("uv.lock.json")
 OLDEST_PYTHON = (3, 11)
+# Not the one inside .venv, which may have to be made anew.
+INTERPRETER: str = getattr(sys, "_base_executable", None) or sys.executable
 
 # The public index, where the environment and pip's configuration name none: its name and its domain.
 DEFAULT_INDEX_HOST = ("pypi", "org")
@@ -120,7 +122,7 @@ def with_fetched_uv(files: list[Path]) -> bool:
 
 def with_pip(files: list[Path]) -> bool:
     shutil.rmtree(VENV, ignore_errors=True)
-    subprocess.run([sys.executable, "-m", "venv", str(VENV)], check=True)
+    subprocess.run([INTERPRETER, "-m", "venv", str(VENV)], check=True)
     pins = [word for file in files for word in ("-r", str(file))]
     pip = [str(VENV / "bin" / "python"), "-m", "pip", "install", "--quiet", "--require-hashes", *pins]
     subprocess.run(pip, check=True)
@@ -131,7 +133,7 @@ def sync(uv: str, files: list[Path]) -> None:
     """Make .venv hold exactly what the files pin."""
     environment = uv_environment()
     shutil.rmtree(VENV, ignore_errors=True)
-    subprocess.run([uv, "venv", "--quiet", "--python", sys.executable, str(VENV)], check=True, env=environment)
+    subprocess.run([uv, "venv", "--quiet", "--python", INTERPRETER, str(VENV)], check=True, env=environment)
     command = [uv, "pip", "sync", "--quiet", "--require-hashes", "--python", str(VENV / "bin" / "python")]
     subprocess.run([*command, *map(str, files)], check=True, env=environment)
 

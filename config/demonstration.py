@@ -117,7 +117,7 @@ def bill_text(invoice: Invoice) -> str:
     """The bill as a person reads it."""
     currency, margin = invoice.currency, invoice_margin(invoice)
     last_day = invoice.period_end - dt.timedelta(seconds=1)
-    rows = [("", "used", "included", "overage", "amount")]
+    rows: list[tuple[str, ...]] = [("", "used", "included", "overage", "amount")]
     for line in invoice.lines.all():
         details = line.details
         counts = [f"{details[name]:,}" for name in ("quantity", "included", "overage")] if details else ["", "", ""]

@@ -65,11 +65,12 @@ def free_port(port: int) -> int:
 def programs(addresses: Addresses, *, web_workers: int) -> list[Program]:
     """What is to run, first things first."""
     environment = marked_environment(addresses.data_dir)
+    environment.setdefault("PARLEY_SECRET_KEY", kept_secret(addresses.data_dir, "secret_key"))
     logs = addresses.data_dir / "logs"
     logs.mkdir(exist_ok=True)
     started: list[Program] = []
     if addresses.stripe_port is not None:
-        secret = webhook_secret(addresses.data_dir)
+        secret = f"whsec_{kept_secret(addresses.data_dir, 'stripe_webhook_secret')}"
         command = stripe_stand_in(addresses, secret)
         started.append(Program("Stripe stand-in", command, environment, logs / "stripe.log"))
         environment = environment | {
@@ -117,11 +118,11 @@ def python_module(*words: str) -> list[str]:
     return [sys.executable, "-m", *words]
 
 
-def webhook_secret(data_dir: Path) -> str:
-    """The secret the stand-in signs with, made once for a data directory."""
-    file = data_dir / "stripe_webhook_secret"
+def kept_secret(data_dir: Path, name: str) -> str:
+    """A random secret, made once for a data directory and kept there."""
+    file = data_dir / name
     if not file.exists():
         descriptor = os.open(file, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
         with os.fdopen(descriptor, "w") as written:
-            written.write(f"whsec_{secrets.token_hex(24)}")
+            written.write(secrets.token_hex(32))
     return file.read_text()

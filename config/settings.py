@@ -5,6 +5,7 @@ PARLEY_ALLOWED_HOSTS. Without DATABASE_URL, manage.py starts the embedded Postgr
 """
 
 import os
+import secrets
 import zoneinfo
 from pathlib import Path
 
@@ -14,8 +15,19 @@ BASE_DIR = Path(__file__).resolve().parent.parent
 DATA_DIR = Path(os.environ.get("PARLEY_DATA", BASE_DIR / ".parley"))
 
 DEBUG = False
-SECRET_KEY = os.environ.get("PARLEY_SECRET_KEY", "for-one-machine-only-set-PARLEY_SECRET_KEY-in-production-0123456789")
+# `serve` keeps a key beside its data; a process that is given none forgets its sessions when it ends.
+SECRET_KEY = os.environ.get("PARLEY_SECRET_KEY") or secrets.token_urlsafe(64)
 ALLOWED_HOSTS = os.environ.get("PARLEY_ALLOWED_HOSTS", "localhost,127.0.0.1,[::1]").split(",")
+
+HTTPS = os.environ.get("PARLEY_HTTPS") == "1"
+SECURE_SSL_REDIRECT = HTTPS
+SECURE_PROXY_SSL_HEADER = ("HTTP_X_FORWARDED_PROTO", "https") if HTTPS else None
+SECURE_HSTS_SECONDS = 31_536_000 if HTTPS else 0
+SECURE_HSTS_INCLUDE_SUBDOMAINS = SECURE_HSTS_PRELOAD = HTTPS
+SECURE_REFERRER_POLICY = "no-referrer"
+SESSION_COOKIE_SECURE = CSRF_COOKIE_SECURE = HTTPS
+SESSION_COOKIE_AGE = 8 * 3600
+X_FRAME_OPTIONS = "DENY"
 
 INSTALLED_APPS = [
     "console",

@@ -7,7 +7,6 @@ what is due, and is remembered, so that whatever changes afterwards is noted as 
 import datetime as dt
 import uuid
 from collections import Counter
-from collections.abc import Iterable
 
 from django.db import connection
 from django.db.models import Count
@@ -44,7 +43,7 @@ def count_settled(customer_id: uuid.UUID, start: dt.datetime, end: dt.datetime) 
 
 
 def count_open(customer_id: uuid.UUID, start: dt.datetime, end: dt.datetime) -> dict[str, int]:
-    """Conversations not settled yet that will settle in [start, end) if nothing more happens, by the tier they are in."""
+    """Open conversations that will settle in [start, end) if nothing more happens, by the tier they are in."""
     with connection.cursor() as cursor:
         cursor.execute(OPEN_BY_TIER, [customer_id, start, end])
         return dict(cursor.fetchall())
@@ -64,16 +63,3 @@ def changed_since(customer_id: uuid.UUID, start: dt.datetime, end: dt.datetime, 
         customer=customer_id, settled_at__gte=start, settled_at__lt=end, folded_at__gt=since
     )
     return list(rows.order_by("reference").values_list("reference", flat=True).distinct())
-
-
-def supplier_cost_nanos(customer_ids: Iterable[uuid.UUID], start: dt.datetime, end: dt.datetime) -> tuple[int, int]:
-    """What the conversations settled in [start, end) cost us, and how many of their calls are unpriced."""
-    with connection.cursor() as cursor:
-        cursor.execute(
-            """SELECT coalesce(sum(cost_nanos), 0)::bigint, coalesce(sum(unpriced_calls), 0)::bigint
-            FROM metering_conversation
-            WHERE customer_id = ANY(%s) AND settled_at >= %s AND settled_at < %s""",
-            [list(customer_ids), start, end],
-        )
-        cost, unpriced = cursor.fetchone()
-        return cost, unpriced

@@ -45,7 +45,7 @@ class Violation(NamedTuple):
     """An invariant that does not hold: how many rows break it, and the first of them."""
 
     invariant: Invariant
-    count: int
+    found: int
     rows: list[Row]
 
 

@@ -11,7 +11,8 @@ WHERE (c.invoice_id IS NOT NULL) <> (invoice.status <> 'draft' AND invoice.amoun
 AGREES = f"""
 SELECT invoice.number, invoice.status, c.task, c.state, c.stripe_status
 FROM billing_collection c {INVOICE}
-WHERE (invoice.status = 'void') <> (c.task = 'void') OR c.task = 'collect' AND (invoice.status = 'paid') <> (c.state = 'done')
+WHERE (invoice.status = 'void') <> (c.task = 'void')
+   OR c.task = 'collect' AND (invoice.status = 'paid') <> (c.state = 'done')
    OR c.state = 'sent' AND c.stripe_invoice_id IS NULL
 """
 PARKED = f"""

@@ -25,7 +25,7 @@ FOLDS = {
     "unpriced_calls": "count(*) FILTER (WHERE e.cost_nanos IS NULL AND NOT e.byok)",
     "outcome_at": "max(e.occurred_at) FILTER (WHERE e.outcome IS NOT NULL)",
 }
-"""What each column of a conversation is, over its events. SQL twin of the fold in metering.sittings; `outcome` apart."""
+"""What each column of a conversation is over its events: the SQL twin of metering.sittings; `outcome` is apart."""
 
 CUSTOMER = "LEFT JOIN plans_customer customer ON customer.id = c.customer_id"
 # Until a change of the tier scheme is worked off, conversations are still cut and tiered by the scheme before it.
@@ -79,10 +79,12 @@ WHERE c.settles_at <> least(c.last_event_at + v.idle_timeout, c.opened_at + v.ma
 """
 SPAN = "s.starts_at <= c.opened_at AND (s.ends_at IS NULL OR s.ends_at > c.opened_at)"
 BOUNDARY = f"""
-SELECT customer.key AS customer, c.reference, c.ordinal, c.opened_at, c.boundary_id AS boundary, rule.version_id AS in_force
+SELECT customer.key AS customer, c.reference, c.ordinal, c.opened_at, c.boundary_id AS boundary,
+    rule.version_id AS in_force
 FROM metering_conversation c CROSS JOIN LATERAL (SELECT coalesce(
     (SELECT s.version_id FROM plans_scheme_span s WHERE s.customer_id = c.customer_id AND {SPAN}),
-    (SELECT s.version_id FROM plans_scheme_span s WHERE s.customer_id IS NULL AND {SPAN})) AS version_id) rule {CUSTOMER}
+    (SELECT s.version_id FROM plans_scheme_span s WHERE s.customer_id IS NULL AND {SPAN})) AS version_id) rule
+{CUSTOMER}
 WHERE c.boundary_id <> rule.version_id AND NOT {RECUT_IS_WAITING}
 """
 TIERED = f"""
@@ -93,8 +95,8 @@ WHERE c.settled_at IS NOT NULL AND NOT {RECUT_IS_WAITING} AND (c.scheme_version_
     IS DISTINCT FROM (anew.version_id, anew.tier, anew.turns, anew.tokens)
 """
 SETTLED_WHOLE = f"""
-SELECT customer.key AS customer, c.reference, c.ordinal, c.settles_at, c.settled_at, c.scheme_version_id AS scheme_version,
-    c.tier, c.turns, c.counted_tokens
+SELECT customer.key AS customer, c.reference, c.ordinal, c.settles_at, c.settled_at,
+    c.scheme_version_id AS scheme_version, c.tier, c.turns, c.counted_tokens
 FROM metering_conversation c {CUSTOMER}
 WHERE CASE WHEN c.settled_at IS NULL THEN num_nonnulls(c.scheme_version_id, c.tier, c.turns, c.counted_tokens) > 0
     ELSE c.settled_at <> c.settles_at OR num_nulls(c.scheme_version_id, c.tier, c.turns, c.counted_tokens) > 0 END

@@ -1,4 +1,4 @@
-"""Is every event stored right: costed at its rate, pointing at rows that exist, and out of quarantine when it can be?"""
+"""Is every event stored right: at its rate, pointing at rows that exist, and out of quarantine when it can be?"""
 
 from billing.books.invariant import Invariant
 
@@ -38,7 +38,7 @@ WHERE CASE kind WHEN 'close' THEN (rate_id IS NULL AND cost_nanos = 0) IS NOT TR
 """
 # USD per million tokens are 1,000 nano-dollars a token. round() rounds half away from zero, like metering.costing.
 COSTS = """
-SELECT customer_id AS customer, event_id, provider, model, rate_id AS rate, cost_nanos, at_its_rate
+SELECT customer_id AS customer, event_id, e.provider, e.model, rate_id AS rate, cost_nanos, at_its_rate
 FROM metering_event e JOIN metering_supplierrate rate ON rate.id = e.rate_id
 CROSS JOIN LATERAL (SELECT round(
     1000 * (e.input_tokens * rate.input_usd_per_million + e.cache_read_tokens * rate.cache_read_usd_per_million

@@ -4,8 +4,9 @@ from billing.books.invariant import Invariant
 
 SUM_OF_LINES = """
 SELECT invoice.id, invoice.number, invoice.status, invoice.total, coalesce(lines.sum, 0) AS sum_of_lines
-FROM billing_invoice invoice LEFT JOIN
-    (SELECT invoice_id, sum(amount)::bigint FROM billing_invoiceline GROUP BY invoice_id) lines ON invoice_id = invoice.id
+FROM billing_invoice invoice LEFT JOIN (
+    SELECT invoice_id, sum(amount)::bigint FROM billing_invoiceline GROUP BY invoice_id
+) lines ON lines.invoice_id = invoice.id
 WHERE invoice.total <> coalesce(lines.sum, 0)
 """
 ADDS_UP = """

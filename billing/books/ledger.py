@@ -16,8 +16,9 @@ LEFT JOIN plans_customer customer ON customer.id = account.customer_id
 WHERE (account.debits, account.credits) IS DISTINCT FROM (coalesce(moved.debits, 0), coalesce(moved.credits, 0))
 """
 ONE_CUSTOMER = """
-SELECT t.key, debit.currency AS debit_currency, credit.currency AS credit_currency, invoice.currency AS invoice_currency,
-    debit.customer_id AS debit_customer, credit.customer_id AS credit_customer, invoice.customer_id AS invoice_customer
+SELECT t.key, debit.currency AS debit_currency, credit.currency AS credit_currency,
+    invoice.currency AS invoice_currency, debit.customer_id AS debit_customer,
+    credit.customer_id AS credit_customer, invoice.customer_id AS invoice_customer
 FROM billing_transfer t JOIN billing_account debit ON debit.id = t.debit_id
 JOIN billing_account credit ON credit.id = t.credit_id LEFT JOIN billing_invoice invoice ON invoice.id = t.invoice_id
 WHERE (debit.customer_id, debit.currency) <> (credit.customer_id, credit.currency)
@@ -56,8 +57,10 @@ WITH owed AS (
     SELECT customer_id, currency, sum(debits - credits)::bigint AS balance FROM billing_account
     WHERE kind = 'receivable' GROUP BY customer_id, currency
 )
-SELECT customer.key AS customer, currency, coalesce(balance, 0) AS receivable, coalesce(amount_due, 0) AS unpaid_invoices
-FROM owed FULL JOIN booked USING (customer_id, currency) LEFT JOIN plans_customer customer ON customer.id = customer_id
+SELECT customer.key AS customer, both_sides.currency, coalesce(balance, 0) AS receivable,
+    coalesce(amount_due, 0) AS unpaid_invoices
+FROM (owed FULL JOIN booked USING (customer_id, currency)) both_sides
+LEFT JOIN plans_customer customer ON customer.id = both_sides.customer_id
 WHERE coalesce(balance, 0) <> coalesce(amount_due, 0)
 """
 OVERDRAWN = """

@@ -1,4 +1,4 @@
-"""Is every period of every subscription invoiced once, for the time the calendar gives it, and soon after it is over?"""
+"""Is every period of a subscription invoiced once, for the time the calendar gives it, and soon after it is over?"""
 
 import datetime as dt
 from collections.abc import Iterator
@@ -59,8 +59,8 @@ WHERE (invoice.id IS NOT NULL)
    <> (schedule.next_period > {START} AND (version.terms::jsonb ->> 'base_fee')::numeric > 0)
 """
 OUTSIDE_LIFE = """
-SELECT customer.key AS customer, invoice.number, invoice.kind, line.kind AS line_kind, line.period_start, line.period_end,
-    subscription.starts_at, subscription.ends_at
+SELECT customer.key AS customer, invoice.number, invoice.kind, line.kind AS line_kind, line.period_start,
+    line.period_end, subscription.starts_at, subscription.ends_at
 FROM billing_invoice invoice LEFT JOIN billing_invoiceline line ON line.invoice_id = invoice.id
 JOIN plans_subscription subscription ON subscription.id = coalesce(line.subscription_id, invoice.subscription_id)
 JOIN plans_customer customer ON customer.id = invoice.customer_id

@@ -37,9 +37,11 @@ def _position(kind: str, expected: str) -> str:
     """Invoices whose transfers leave another balance (debits minus credits) in accounts of a kind than expected."""
     return f"""
 WITH position AS (
-    SELECT invoice_id, sum(CASE '{kind}' WHEN debit.kind THEN amount WHEN credit.kind THEN -amount END)::bigint AS balance
+    SELECT invoice_id,
+        sum(CASE '{kind}' WHEN debit.kind THEN amount WHEN credit.kind THEN -amount END)::bigint AS balance
     FROM billing_transfer t JOIN billing_account debit ON debit.id = t.debit_id
-    JOIN billing_account credit ON credit.id = t.credit_id WHERE '{kind}' IN (debit.kind, credit.kind) GROUP BY invoice_id
+    JOIN billing_account credit ON credit.id = t.credit_id WHERE '{kind}' IN (debit.kind, credit.kind)
+    GROUP BY invoice_id
 )
 SELECT invoice.number, invoice.status, invoice.total, invoice.amount_due, {expected} AS expected,
     coalesce(balance, 0) AS booked

@@ -47,6 +47,7 @@ SELECT (SELECT count(*) FROM metering_event WHERE conversation = ANY(%s)),
        count(*), sum(turns), sum(counted_tokens), sum(fresh), sum(peak_context_first)
 FROM sitting
 """
+SITTINGS_BY_TIER = "SELECT tier, count(*) FROM metering_conversation WHERE reference = ANY(%s) GROUP BY tier"
 
 
 def file(name: str) -> str:
@@ -60,7 +61,8 @@ def field_of_file(name: str, field: str) -> list[str]:
 
 def create_customers(served: Served, *names: str) -> None:
     """The customers of these files, without a plan."""
-    for key in sorted({key for name in names for key in field_of_file(name, "customer")}):
+    known = {customer["key"] for customer in served.ask_all("/v1/customers?limit=1000")}
+    for key in sorted({key for name in names for key in field_of_file(name, "customer")} - known):
         served.ask("/v1/customers", {"key": key, "name": key, "currency": "USD"})
 
 
@@ -68,13 +70,7 @@ def figures(served: Served, name: str) -> Figures:
     """What the served Parley has of a file, once its conversations are settled."""
     references = field_of_file(name, "conversation")
     row = served.query(FIGURES, references, references)[0]
-    tiers = Counter(
-        dict(
-            served.query(
-                "SELECT tier, count(*) FROM metering_conversation WHERE reference = ANY(%s) GROUP BY tier", references
-            )
-        )
-    )
+    tiers = Counter(dict(served.query(SITTINGS_BY_TIER, references)))
     return Figures(*map(int, row), tuple(tiers[tier] for tier in TIERS))
 
 

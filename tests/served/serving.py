@@ -112,6 +112,11 @@ class Served:
         with psycopg.connect(EmbeddedPostgres(self.data_dir).url) as connection:
             return connection.execute(sql, values).fetchall()
 
+    def execute(self, sql: str) -> None:
+        """Do something to the database, committed."""
+        with psycopg.connect(EmbeddedPostgres(self.data_dir).url) as connection:
+            connection.execute(sql)
+
     def count(self, table: str) -> int | None:
         """Rows of a table; None while the database is down."""
         try:

@@ -34,7 +34,7 @@ class Command(BaseCommand):
             self._show(violation)
         looked_at = len(INVARIANTS if only is None else set(only))
         if violations:
-            rows = sum(violation.count for violation in violations)
+            rows = sum(violation.found for violation in violations)
             raise CommandError(f"{len(violations)} of {looked_at} invariants do not hold, in {rows:,} rows")
         self.stdout.write(f"{looked_at} invariants hold")
 
@@ -43,8 +43,8 @@ class Command(BaseCommand):
             self.stderr.write(f"checking {invariant.name}", self.style.NOTICE)
 
     def _show(self, violation: Violation) -> None:
-        self.stdout.write(f"{violation.invariant.name}: {violation.count:,} rows. {violation.invariant.promise}")
+        self.stdout.write(f"{violation.invariant.name}: {violation.found:,} rows. {violation.invariant.promise}")
         for row in violation.rows:
             self.stdout.write("  " + "  ".join(f"{name}={value}" for name, value in row.items()))
-        if violation.count > len(violation.rows):
-            self.stdout.write(f"  ... and {violation.count - len(violation.rows):,} more")
+        if violation.found > len(violation.rows):
+            self.stdout.write(f"  ... and {violation.found - len(violation.rows):,} more")
