@@ -101,7 +101,6 @@ class InvoiceAdmin(ReadOnlyAdmin):
         "status",
         "days",
         "total_amount",
-        "credit_used",
         "due",
     )
     list_select_related = ("customer",)

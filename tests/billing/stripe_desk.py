@@ -143,7 +143,7 @@ class Desk:
         if seed is not None:
             random.Random(seed).shuffle(letters)
         for event in letters:
-            body = json.dumps(event).encode()
+            body = json.dumps(event, default=str).encode()  # the SDK reads decimals from strings
             receive(body, self.sign(body), secret=SECRET, now=self.now)
         self.read_inbox()
 

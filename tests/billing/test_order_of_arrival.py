@@ -26,9 +26,9 @@ from plans.models import Customer, Subscription
 from plans.subscribing import cancel_at_period_end
 from tests.billing.books import (
     DEC_2,
-    FEB_2,
     GRACE,
     JAN_2,
+    MAR_2,
     adjustments_of,
     all_billed,
     assert_books_balance,
@@ -40,10 +40,12 @@ from tests.cast import NOON, a_plan, a_scheme, acme, close, report, send, subscr
 pytestmark = pytest.mark.django_db
 
 HOUR, DAY, MICROSECOND = dt.timedelta(hours=1), dt.timedelta(days=1), dt.timedelta(microseconds=1)
-BOUNDARIES = (NOON, DEC_2, JAN_2, FEB_2)
-HEARD_OF_ALL = FEB_2 + 60 * DAY
-"""No story goes on after this; by the end of the period that holds it, every difference has been billed."""
-END = HEARD_OF_ALL + 62 * DAY
+BOUNDARIES = (NOON, DEC_2, JAN_2)
+LAST_EVENT = JAN_2 + 3 * DAY
+END = MAR_2 + GRACE
+"""We have heard of everything, and no bill run has looked further ahead, in the period that ends here."""
+AFTERWARDS = END + 70 * DAY
+"""By now the first period of a second subscription is over too, whenever it began."""
 
 STEPS = [{"up_to": 1, "unit": "0.90"}, {"up_to": 3, "unit": "0.405", "flat": "1.00"}, {"unit": "0.1115"}]
 PRICES: dict[str, dict[str, Any]] = {
@@ -84,12 +86,12 @@ class Story(NamedTuple):
 
 
 instants = st.builds(
-    lambda boundary, hours, by: min(max(boundary + hours * HOUR + by * MICROSECOND, NOON), FEB_2 + 3 * DAY),
+    lambda boundary, hours, by: min(max(boundary + hours * HOUR + by * MICROSECOND, NOON), LAST_EVENT),
     st.sampled_from(BOUNDARIES),
     st.sampled_from((-96, -73, -72, -49, -48, -30, -25, -24, -23, -12, -2, -1, 0, 1, 2, 12, 23, 24, 30, 47, 72, 200)),
     st.sampled_from((0, 0, 0, -1, 1)),
 )
-delays = st.sampled_from((0, 0, 0, 1, 2, 13, 25, 26, 49, 80, 24 * 20, 24 * 33, 24 * 55)).map(lambda hours: hours * HOUR)
+delays = st.sampled_from((0, 0, 0, 1, 2, 13, 25, 26, 49, 80, 24 * 20, 24 * 33)).map(lambda hours: hours * HOUR)
 reports = st.lists(st.tuples(delays, st.sampled_from((0.0, 0.5, 1.0))), max_size=3).map(tuple)
 references = st.sampled_from(("a", "b", "c", "d"))
 
@@ -107,7 +109,7 @@ def calls(draw: st.DrawFn) -> tuple[Call, ...]:
                 turn=st.none() | st.integers(1, 12),
                 reports=reports,
                 correction=st.sampled_from((None,) * 6 + ("void", "amend")),
-                corrected_after=delays,
+                corrected_after=delays.filter(lambda delay: delay <= 20 * DAY),
             ),
             min_size=3,
             max_size=14,
@@ -118,8 +120,8 @@ def calls(draw: st.DrawFn) -> tuple[Call, ...]:
 
 @st.composite
 def stories(draw: st.DrawFn) -> Story:
-    canceled_at = draw(st.none() | instants.filter(lambda instant: instant < FEB_2))
-    leads = st.just(0 * DAY) if canceled_at else st.sampled_from((0, 0, 0, 3, 40)).map(lambda days: days * DAY)
+    canceled_at = draw(st.none() | instants)
+    leads = st.just(0 * DAY) if canceled_at else st.sampled_from((0, 0, 0, 3, 20)).map(lambda days: days * DAY)
     return Story(
         price=draw(st.sampled_from(sorted(PRICES))),
         included=draw(st.sampled_from((0, 0, 0, 1, 2))),
@@ -209,7 +211,8 @@ def told(story: Story, steps: list[Step]) -> Outcome:
     for step in steps:
         _live(step, customer, first)
         frozen = _still_frozen(frozen)
-    bill(as_of=END, now=END)
+    end = AFTERWARDS if story.canceled_at else END
+    bill(as_of=end, now=end)
     _still_frozen(frozen)
     assert not BillingSchedule.objects.exclude(last_error="").exists()
     assert not LateChange.objects.exists()
@@ -227,7 +230,7 @@ def _live(step: Step, customer: Customer, first: Subscription) -> None:
     elif step.kind == "correct" and what.correction == "void":
         void_event(customer, what.id, reason="test traffic", now=now)
     elif step.kind == "correct":
-        amend_event(customer, what.id, {"input_tokens": 6_000, "output_tokens": 0}, reason="miscounted", now=END)
+        amend_event(customer, what.id, {"input_tokens": 6_000, "output_tokens": 0}, reason="miscounted", now=now)
     elif step.kind == "cancel":
         cancel_at_period_end(first, now=what)
     elif step.kind == "come back":
@@ -281,10 +284,10 @@ ONE_OF_EACH = Story(
         Call("e3", "c", DEC_2 - 96 * HOUR, 80_000, None, (), "amend", 26 * DAY),
         Call("e4", "d", JAN_2 - 49 * HOUR, 80_000, None, (), None, 0 * HOUR),
         Call("e5", "d", JAN_2 - 1 * HOUR, 80_000, None, (), None, 0 * HOUR),
-        Call("e6", "d", JAN_2 - 25 * HOUR, 80_000, None, ((55 * DAY, 1.0),), None, 0 * HOUR),
+        Call("e6", "d", JAN_2 - 25 * HOUR, 80_000, None, ((33 * DAY, 1.0),), None, 0 * HOUR),
     ),
     closes=(("c", DEC_2 - 95 * HOUR, 33 * DAY),),
-    bills=((DEC_2 + HOUR, 0 * DAY), (JAN_2 + HOUR, 0 * DAY), (FEB_2 + HOUR, 0 * DAY)),
+    bills=((DEC_2 + HOUR, 0 * DAY), (JAN_2 + HOUR, 0 * DAY)),
     canceled_at=DEC_2 + 12 * HOUR,
     back_after=0 * DAY,
     back_noticed_after=33 * DAY,
@@ -295,7 +298,7 @@ ONE_OF_EACH = Story(
 @given(story=stories())
 @example(story=ONE_OF_EACH)
 @settings(
-    max_examples=int(os.environ.get("PARLEY_EXAMPLES", "25")),
+    max_examples=int(os.environ.get("PARLEY_EXAMPLES", "15")),
     deadline=None,
     suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow, HealthCheck.data_too_large],
 )
@@ -309,4 +312,4 @@ def test_invoices_come_to_the_same_whatever_the_order_of_arrival(db: None, story
 def test_the_story_told_as_an_example_does_adjust_what_was_invoiced() -> None:
     told(ONE_OF_EACH, crooked(ONE_OF_EACH))
     adjusted = {(line.period_index, line.amount > 0) for line in adjustments_of(acme())}
-    assert {(0, True), (0, False), (1, False)} <= adjusted
+    assert {(0, True), (0, False), (1, False)} <= adjusted, adjusted

@@ -14,7 +14,7 @@ import urllib.request
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import psycopg
 
@@ -23,6 +23,13 @@ from config.embedded_postgres import EmbeddedPostgres
 ROOT = Path(__file__).resolve().parents[2]
 NOT_INHERITED = ("DATABASE_URL", "CELERY_", "PARLEY_", "STRIPE_", "PYTEST_", "DJANGO_")
 START_WITHIN_S, STOP_WITHIN_S, COMMAND_WITHIN_S = 90.0, 20.0, 120.0
+
+
+class Process(NamedTuple):
+    """A process as the kernel shows it."""
+
+    parent: int
+    command: str
 
 
 def manage(data_dir: Path, *words: str, **variables: str) -> "subprocess.CompletedProcess[str]":
@@ -58,6 +65,8 @@ class Served:
 
     def start(self) -> None:
         """Returns when the server has announced itself."""
+        if self.server is not None:
+            self.server.wait(STOP_WITHIN_S)  # it was killed
         command = [sys.executable, "manage.py", "serve", "--port", "0", "--data", str(self.data_dir)]
         (self.data_dir / "serve.json").unlink(missing_ok=True)  # a killed server could not withdraw it
         with self.log.open("ab") as log:
@@ -145,21 +154,25 @@ def eventually(condition: Callable[[], bool], *, within_s: float) -> bool:
     return condition()
 
 
-def processes_of(data_dir: Path) -> dict[int, str]:
-    """The command lines of all processes that name the directory in arguments or environment, by id; zombies aside.
+def processes_of(data_dir: Path) -> dict[int, Process]:
+    """All processes that name the directory in arguments or environment, with their children, by id; zombies aside.
 
-    A child of one of them belongs to them, too: PostgreSQL's children overwrite both.
+    The children, because those of PostgreSQL overwrite both.
     """
-    found: dict[int, str] = {}
-    parents: dict[int, int] = {}
+    everybody = dict(_everybody())
+    found = {pid for pid, (_, text) in everybody.items() if os.fsencode(data_dir) in text} - {os.getpid()}
+    while more := {pid for pid, (process, _) in everybody.items() if process.parent in found} - found:
+        found |= more
+    return {pid: everybody[pid][0] for pid in found}
+
+
+def _everybody() -> Iterator[tuple[int, tuple[Process, bytes]]]:
     for entry in Path("/proc").glob("[0-9]*"):
         try:
             command, variables = (entry / "cmdline").read_bytes(), (entry / "environ").read_bytes()
-            parents[int(entry.name)] = int((entry / "stat").read_text().rpartition(")")[2].split()[1])
+            status, parent = (entry / "stat").read_text().rpartition(")")[2].split()[:2]
         except OSError:
             continue
-        if os.fsencode(data_dir) in command + variables:
-            found[int(entry.name)] = command.replace(b"\0", b" ").decode(errors="replace").strip()
-    found |= {child: f"child of {found[parent]}" for child, parent in parents.items() if parent in found}
-    found.pop(os.getpid(), None)
-    return found
+        if status != "Z":
+            words = command.replace(b"\0", b" ").decode(errors="replace").strip()
+            yield int(entry.name), (Process(int(parent), words), command + variables)

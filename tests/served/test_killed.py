@@ -1,58 +1,72 @@
-"""Any process may be killed at any moment of a replay: nothing acknowledged is lost, nothing is counted twice."""
+"""Any process may be killed at any moment of a replay: nothing acknowledged is lost, and nothing is counted twice."""
 
-import os
-import signal
-import subprocess
-from collections.abc import Callable
+import json
 from pathlib import Path
 
-import pytest
-
-from tests.served.real_usage import EXPECTED, create_customers, field_of_file, figures, file, needs_real_usage, replayed
-from tests.served.serving import Served, eventually, processes_of, serving
+from tests.served.killing import DATABASE, WEB, WORKER, children, kill, program, wait_for_more_events
+from tests.served.real_usage import EXPECTED, create_customers, figures, file, needs_real_usage, replayed
+from tests.served.serving import Served, eventually, processes_of
 
 CALLS, GROWING_CALLS = "claude_code_sessions", "claude_code_raw_lines"
-SLOWLY = ("--batch", "4")  # so that there is a middle to be killed in
 RECOVERS_WITHIN_S = 60.0
-BETWEEN_KILLS = 150  # events
-PLAN = {
+FLAT = {"simple": "0.02", "standard": "0.05", "complex": "0.15", "enterprise": "0.50"}
+TERMS = {
     "currency": "USD",
     "interval": "month",
     "base_fee": "49.00",
-    "rates": {
-        tier: {"included": 1, "price": {"model": "flat", "unit": unit}}
-        for tier, unit in [("simple", "0.02"), ("standard", "0.05"), ("complex", "0.15"), ("enterprise", "0.50")]
-    },
+    "rates": {tier: {"included": 1, "price": {"model": "flat", "unit": unit}} for tier, unit in FLAT.items()},
 }
+AFTER_ALL_CALLS = "2026-03-02T00:00:00Z"
 
 pytestmark = needs_real_usage
 
 
-def test_web_worker_and_database_are_killed_in_the_middle_of_a_replay_and_it_ends_well(served: Served) -> None:
+def test_web_worker_and_database_are_killed_in_the_middle_of_a_replay_which_ends_well(served: Served) -> None:
     publish_plan(served)
-    replay = served.start_command("replay", file(CALLS), *SLOWLY, "--create-customers", "growth")
-    killed = []
-    for victims in (web_workers, web_server, background_worker, database):
-        wait_for_more_events(served, BETWEEN_KILLS)
+    replay = served.start_command("replay", file(CALLS), "--batch", "2", "--create-customers", "growth")
+    one_web_worker = sorted(children(served, program(served, WEB)))[:1]
+    for victims in (one_web_worker, program(served, WEB), program(served, WORKER), program(served, DATABASE)):
+        wait_for_more_events(served, 150)
         assert replay.poll() is None, "the replay ended before everything was killed"
-        killed += kill(victims(served))
+        kill(victims)
     printed, complaints = replay.communicate(timeout=RECOVERS_WITHIN_S)
     assert replay.returncode == 0, complaints
-    assert len(killed) >= 10
     told = replayed(printed)[CALLS]
     assert told["accepted"] + told.get("duplicate", 0) == told["sent"] == served.count("metering_event")
+    assert eventually(lambda: bool(program(served, WORKER)), within_s=RECOVERS_WITHIN_S)
     everything_is_as_if_nothing_had_happened(served, CALLS)
 
 
-def test_everything_is_killed_at_once_and_a_second_start_goes_on_where_it_was(tmp_path: Path) -> None:
-    with serving(tmp_path) as served:
-        create_customers(served, GROWING_CALLS)
-        replay = served.start_command("replay", file(GROWING_CALLS), "--batch", "1", "--patience", "0.5")
-        wait_for_more_events(served, 100)
-        kill(everything(served, but=replay))
-        replay.wait(RECOVERS_WITHIN_S)
-        assert replay.returncode == 1
-        acknowledged = ids_acknowledged(replay)
-        served.start()
-        stored = {row[0] for row in served.query("SELECT event_id FROM metering_event")}
-        assert len(acknowledged) 
+def test_everything_is_killed_at_once_and_a_new_start_goes_on_with_all_that_was_acknowledged(served: Served) -> None:
+    create_customers(served, GROWING_CALLS)
+    one_by_one = ("--batch", "1", "--connections", "1", "--patience", "1")
+    replay = served.start_command("replay", file(GROWING_CALLS), *one_by_one)
+    wait_for_more_events(served, 100)
+    kill(pid for pid in processes_of(served.data_dir) if pid != replay.pid)
+    printed, complaints = replay.communicate(timeout=RECOVERS_WITHIN_S)
+    assert replay.returncode == 1
+    assert "replaying all of them again is harmless" in complaints
+    served.start()
+    stored = {row[0] for row in served.query("SELECT event_id, output_tokens FROM metering_event")}
+    lines = [json.loads(line) for line in Path(file(GROWING_CALLS)).read_text().splitlines()]
+    acknowledged = replayed(printed)[GROWING_CALLS]["sent"]
+    assert {line["id"] for line in lines[:acknowledged]} <= stored
+    assert stored <= {line["id"] for line in lines[: acknowledged + 1]}
+    served.run("replay", file(GROWING_CALLS))
+    everything_is_as_if_nothing_had_happened(served, GROWING_CALLS)
+
+
+def publish_plan(served: Served) -> None:
+    served.ask("/v1/plans", {"code": "growth", "name": "Growth"})
+    served.ask("/v1/plans/growth/versions", TERMS)
+    served.ask("/v1/plans/growth/versions/1/publish", {})
+
+
+def everything_is_as_if_nothing_had_happened(served: Served, name: str) -> None:
+    """Replayed once more it is all duplicates, the figures are the published ones, and the books are right."""
+    again = replayed(served.run("replay", file(name)))[name]
+    assert again == {"sent": again["sent"], "duplicate": again["sent"]}
+    served.run("settle")
+    assert figures(served, name) == EXPECTED[name]
+    served.run("bill", "--as-of", AFTER_ALL_CALLS)
+    served.run("check_books")

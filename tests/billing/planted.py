@@ -1,0 +1,151 @@
+"""What could be wrong with the books: for every invariant, raw SQL that breaks it in the story of tests.billing.story.
+
+Whoever runs it has switched off triggers and foreign keys; CHECK and UNIQUE constraints are dropped by the SQL itself.
+"""
+
+A_TRANSFER = "INSERT INTO billing_transfer (id, key, debit_id, credit_id, amount, invoice_id, posted_at)"
+
+LEDGER = {
+    "ledger_account_balance_is_the_sum_of_its_transfers": "UPDATE billing_account SET debits = debits + 1",
+    "ledger_transfer_has_two_sides": """
+        ALTER TABLE billing_transfer DROP CONSTRAINT transfer_has_two_sides;
+        UPDATE billing_transfer SET credit_id = debit_id""",
+    "ledger_transfer_stays_with_one_customer_and_currency": """
+        UPDATE billing_account SET currency = 'EUR' WHERE kind = 'revenue'""",
+    "ledger_transfer_happens_once_for_its_reason": f"""
+        ALTER TABLE billing_transfer DROP CONSTRAINT billing_transfer_key_key;
+        {A_TRANSFER} SELECT gen_random_uuid(), key, debit_id, credit_id, amount, invoice_id, posted_at
+        FROM billing_transfer LIMIT 1""",
+    "ledger_transfer_names_its_invoice": """
+        UPDATE billing_transfer SET key = replace(key, invoice_id::text, gen_random_uuid()::text)""",
+    "ledger_customer_has_one_account_of_a_kind": """
+        ALTER TABLE billing_account DROP CONSTRAINT account_once;
+        INSERT INTO billing_account (customer_id, kind, currency, debits, credits)
+        SELECT customer_id, kind, currency, 0, 0 FROM billing_account""",
+    "ledger_reversal_is_an_exact_mirror": "UPDATE billing_transfer SET amount = amount + 1 WHERE key LIKE '%:void'",
+    "ledger_receivable_is_the_sum_of_unpaid_invoices": """
+        UPDATE billing_account SET debits = debits + 1 WHERE kind = 'receivable'""",
+    "ledger_is_never_overdrawn": """
+        ALTER TABLE billing_account DROP CONSTRAINT account_credit_never_overdrawn;
+        UPDATE billing_account SET debits = credits + 1 WHERE kind = 'credit'""",
+}
+POSTINGS = {
+    "invoice_is_posted_once_with_its_total": "DELETE FROM billing_transfer WHERE key LIKE '%:total'",
+    "void_invoice_is_reversed_whole": "DELETE FROM billing_transfer WHERE key LIKE '%:total:void'",
+    "invoice_revenue_is_its_total": f"""
+        {A_TRANSFER} SELECT gen_random_uuid(), key || ':again', debit_id, credit_id, amount, invoice_id, posted_at
+        FROM billing_transfer WHERE key LIKE '%:total'""",
+    "invoice_receivable_is_what_is_still_due": "UPDATE billing_invoice SET status = 'paid' WHERE status = 'finalized'",
+    "invoice_bad_debt_is_what_was_given_up": "DELETE FROM billing_transfer WHERE key LIKE '%:write-off'",
+    "paid_invoice_is_paid_in_full": "UPDATE billing_transfer SET amount = amount + 1 WHERE key LIKE '%:payment'",
+}
+INVOICES = {
+    "invoice_total_is_the_sum_of_its_lines": "DELETE FROM billing_invoiceline WHERE position = 0",
+    "invoice_total_is_credit_applied_and_amount_due": """
+        ALTER TABLE billing_invoice DROP CONSTRAINT invoice_adds_up; UPDATE billing_invoice SET amount_due = total + 1""",
+    "invoice_has_the_number_and_times_of_its_status": "UPDATE billing_invoice SET paid_at = NULL WHERE status = 'paid'",
+    "invoice_numbers_have_no_gap": "UPDATE billing_invoicesequence SET last = last + 1",
+    "invoice_number_was_given_by_a_sequence": "UPDATE billing_invoicesequence SET last = last - 1",
+    "invoice_number_is_on_one_invoice": """
+        ALTER TABLE billing_invoice DROP CONSTRAINT billing_invoice_number_key;
+        UPDATE billing_invoice SET number = (SELECT min(number) FROM billing_invoice)""",
+    "invoice_is_one_of_its_kind_a_period": """
+        ALTER TABLE billing_invoice DROP CONSTRAINT invoice_once_a_period;
+        UPDATE billing_invoice SET period_index = 0 WHERE kind = 'cycle'""",
+    "invoice_lines_are_numbered": "UPDATE billing_invoiceline SET position = position + 1 WHERE kind = 'usage'",
+    "invoice_currency_is_that_of_customer_and_terms": "UPDATE billing_invoice SET currency = 'EUR'",
+    "invoice_is_of_its_customers_agreement": """
+        UPDATE billing_invoice SET customer_id = (SELECT id FROM plans_customer WHERE key = 'cleo')""",
+    "invoice_line_is_for_the_invoiced_subscription": """
+        UPDATE billing_invoiceline SET subscription_id = (SELECT subscription_id FROM billing_invoiceline LIMIT 1)""",
+    "invoice_line_is_for_a_period_of_its_kind": """
+        UPDATE billing_invoiceline SET period_index = period_index + 1 WHERE kind = 'usage'""",
+    "invoice_has_one_line_a_tier": "UPDATE billing_invoiceline SET tier = 'simple' WHERE kind = 'usage'",
+}
+PRICES = {
+    "usage_line_reprices_to_its_amount": "UPDATE billing_invoiceline SET amount = amount + 1 WHERE kind = 'usage'",
+    "usage_line_details_lead_to_its_amount": """
+        UPDATE billing_invoiceline SET details = jsonb_set(details, '{overage}', '99') WHERE kind = 'usage'""",
+    "base_fee_line_is_the_fee_of_the_terms": """
+        UPDATE billing_invoiceline SET amount = amount - 1 WHERE kind = 'base_fee'""",
+    "adjustment_is_what_its_counts_cost_less_what_was_billed": """
+        UPDATE billing_invoiceline SET details = jsonb_set(details, '{counts, simple}', '99')
+        WHERE kind = 'adjustment'""",
+    "invoiced_period_is_billed_as_counted_today": """
+        INSERT INTO metering_conversation SELECT (jsonb_populate_record(c, jsonb_build_object('id', gen_random_uuid(),
+            'ordinal', c.ordinal + 1))).* FROM metering_conversation c WHERE reference = 'late'""",
+}
+PERIODS = {
+    "invoiced_period_is_that_of_the_calendar": """
+        UPDATE billing_invoice SET period_end = period_end + interval '1 hour' WHERE kind = 'cycle'""",
+    "cycles_of_a_subscription_tile_its_periods": """
+        DELETE FROM billing_invoice WHERE kind = 'cycle' AND period_index = 1""",
+    "schedule_follows_the_last_cycle": "UPDATE billing_billingschedule SET next_period = next_period - 1",
+    "schedule_is_due_when_its_period_is_over": """
+        UPDATE billing_billingschedule SET due_at = due_at + interval '1 day'""",
+    "first_base_fee_is_billed": "DELETE FROM billing_invoice WHERE kind = 'start'",
+    "invoice_is_within_the_life_of_its_subscription": """
+        UPDATE plans_subscription SET ends_at = starts_at + interval '1 day'""",
+    "subscription_is_scheduled": "DELETE FROM billing_billingschedule",
+    "period_that_is_over_is_invoiced": "UPDATE billing_billingschedule SET due_at = due_at - interval '1 month'",
+    "invoiced_period_was_read_from_the_meter": """
+        UPDATE metering_meterreading SET read_to = read_to - interval '1 month'""",
+    "late_change_has_an_invoice_to_come": """
+        INSERT INTO metering_latechange (customer_id, day, noted_at)
+        SELECT id, '2026-12-24', '2027-01-15' FROM plans_customer WHERE key = 'cleo'""",
+}
+EVENTS = {
+    "event_is_stored_once": """
+        ALTER TABLE metering_event DROP CONSTRAINT metering_event_pkey;
+        INSERT INTO metering_event SELECT * FROM metering_event LIMIT 1""",
+    "usage_refers_to_rows_that_exist": "DELETE FROM metering_supplierrate",
+    "event_usage_is_possible": "UPDATE metering_event SET reasoning_tokens = output_tokens + 1",
+    "unpriced_event_has_no_cost": """
+        UPDATE metering_event SET cost_nanos = 0 WHERE rate_id IS NULL AND kind <> 'close'""",
+    "event_costs_what_its_rate_says": "UPDATE metering_event SET cost_nanos = cost_nanos + 1 WHERE rate_id IS NOT NULL",
+    "event_rate_was_in_force": "UPDATE metering_supplierrate SET starts_at = '2027-01-01'",
+    "corrected_event_has_its_history": "DELETE FROM metering_correction",
+    "released_event_is_stored": "DELETE FROM metering_event WHERE event_id = 'early'",
+    "event_of_a_known_customer_is_released": "UPDATE metering_quarantinedevent SET released_at = NULL",
+}
+CONVERSATIONS = {
+    "event_lies_in_a_sitting": "DELETE FROM metering_conversation WHERE reference = 'chat' AND ordinal = 2",
+    "sittings_are_numbered_and_do_not_overlap": """
+        UPDATE metering_conversation SET opened_at = opened_at - interval '4 days' WHERE ordinal = 2""",
+    "conversation_is_the_fold_of_its_events": "DELETE FROM metering_event WHERE event_id = 'a2'",
+    "conversation_outcome_is_the_last_reported": """
+        UPDATE metering_conversation SET outcome = 'resolved' WHERE outcome = 'solved'""",
+    "conversation_settles_by_its_boundary_rule": """
+        ALTER TABLE metering_conversation DROP CONSTRAINT conversation_settled_whole;
+        UPDATE metering_conversation SET settles_at = settles_at - interval '1 microsecond'""",
+    "conversation_is_cut_by_the_scheme_in_force": "UPDATE metering_conversation SET boundary_id = gen_random_uuid()",
+    "settled_conversation_is_in_its_tier": "UPDATE metering_conversation SET tier = 'complex' WHERE tier = 'simple'",
+    "conversation_is_settled_wholly_or_not_at_all": """
+        ALTER TABLE metering_conversation DROP CONSTRAINT conversation_settled_whole;
+        UPDATE metering_conversation SET turns = NULL WHERE reference = 'late'""",
+    "due_conversation_is_settled": """
+        UPDATE metering_conversation
+        SET settled_at = NULL, scheme_version_id = NULL, tier = NULL, turns = NULL, counted_tokens = NULL""",
+}
+COLLECTING = {
+    "invoice_with_an_amount_due_is_collected": "DELETE FROM billing_collection",
+    "collection_agrees_with_its_invoice": "UPDATE billing_collection SET state = 'done'",
+    "collection_is_not_parked": "UPDATE billing_collection SET state = 'parked' WHERE state = 'sent'",
+    "collection_is_not_stuck": "UPDATE billing_collection SET not_before = not_before - interval '1 month'",
+    "stripe_invoice_is_of_one_invoice": """
+        ALTER TABLE billing_collection DROP CONSTRAINT billing_collection_stripe_invoice_id_key;
+        UPDATE billing_collection SET stripe_invoice_id = 'in_1'""",
+    "invoice_has_one_stripe_invoice": "UPDATE billing_stripecall SET stripe_id = 'in_2' WHERE step = 'create'",
+    "stripe_customer_is_the_one_we_made": "DELETE FROM billing_stripecustomer",
+    "stripe_call_is_named_for_its_step": "UPDATE billing_stripecall SET idempotency_key = idempotency_key || ':2'",
+    "stripe_call_has_an_outcome": "UPDATE billing_stripecall SET state = 'intent'",
+    "stripe_event_is_worked_off": "UPDATE billing_stripeevent SET state = 'parked'",
+}
+DATABASE = {
+    "index_and_constraint_are_valid": """
+        ALTER TABLE billing_transfer ADD CONSTRAINT planted CHECK (amount > 1) NOT VALID""",
+    "constraint_of_the_models_is_in_the_database": "ALTER TABLE billing_account DROP CONSTRAINT account_once",
+    "commit_survives_a_power_cut": "SET LOCAL synchronous_commit = off",
+    "freezing_trigger_is_enabled": "ALTER TABLE billing_transfer DISABLE TRIGGER transfer_is_frozen",
+}
+PLANTED = LEDGER | POSTINGS | INVOICES | PRICES | PERIODS | EVENTS | CONVERSATIONS | COLLECTING | DATABASE

@@ -1,0 +1,142 @@
+"""A winter of Acme, Bolt and Cleo, in which everything that books can hold happens once, and rightly.
+
+Acme pays by card, and reports late. Bolt has no card and no base fee; a call of Bolt's is voided after it was invoiced,
+so that Bolt has credit for a while. Cleo's first invoice is voided, the second given up as uncollectible, the last too
+small for Stripe to collect; then Cleo has left.
+"""
+
+import datetime as dt
+import json
+from decimal import Decimal
+
+import stripe
+
+from billing.billing import bill
+from billing.bringing_home import bring_home
+from billing.collecting import collect_due, ensure_customer
+from billing.finalizing import void_invoice
+from billing.models import Collection, Invoice, InvoiceKind
+from billing.stripe_gateway import stripe_client
+from billing.stripe_inbox import receive, work_off_inbox
+from metering.corrections import amend_event, void_event
+from metering.supplier_models import ALWAYS, SupplierRate
+from metering.supplier_rates import forget_book
+from plans.models import Customer
+from plans.subscribing import cancel_at_period_end
+from sandbox.stripe_webhooks import signature
+from tests.cast import FLAT_RATES, NOON, a_plan, acme, bolt, cleo, close, report, send, subscribed
+
+DECEMBER, JANUARY, FEBRUARY = (dt.datetime(2026 + n // 12, n % 12 + 1, 2, 14, tzinfo=dt.UTC) for n in (11, 12, 13))
+"""An hour after the grace of a period is over."""
+NOW = FEBRUARY + dt.timedelta(hours=1)
+"""When the books are looked at."""
+SECRET = "whsec_for_tests_only"
+PACKAGES = {"included": 1, "price": {"model": "package", "size": 2, "amount": "1.50"}}
+
+
+def tell_story() -> None:
+    """Everything, against the Stripe that the settings name."""
+    _begin()
+    _november()
+    _december()
+    _january()
+
+
+def _begin() -> None:
+    prices = dict.fromkeys(("input", "cache_read", "cache_write", "output"), Decimal("0.123456789012"))
+    SupplierRate.objects.create(
+        source="operator",
+        provider="openai",
+        model="gpt-5",
+        starts_at=ALWAYS,
+        usd_per_request=Decimal("0.000000001"),
+        **{f"{bucket}_usd_per_million": price for bucket, price in prices.items()},
+    )
+    forget_book()
+    assert send([report("early", 0, conversation="early")], now=NOON) == ["quarantined"]
+    subscribed(acme(), a_plan(rates=FLAT_RATES | {"standard": PACKAGES}))
+    subscribed(bolt(), a_plan("metered", base_fee="0"))
+    subscribed(cleo(timezone="Europe/Berlin"), a_plan("starter", base_fee="10.00"))
+    assert len(_bill(NOON)) == 2
+
+
+def _november() -> None:
+    priced = {"provider": "openai", "model": "gpt-5", "tokens": (700, 2_000, 100, 200, 50)}
+    send(
+        [
+            report("a1", 2, turn=1, **priced),
+            report("a2", 2.1, turn=1, attempt=2, **priced),
+            report("a3", 2.2, turn=2, status="error", **priced),
+            report("a4", 2.3, turn=2, outcome="resolved", feature="support", **priced),
+            report("a5", 2.4, kind="tool", byok=True, **priced),
+            report("a6", 90, outcome="escalated"),
+            report("wrong", 3, conversation="wrong"),
+            *(report(f"b{n}", n, conversation=f"b{n}", customer="bolt", tokens=(80_000, 0, 0, 0, 0)) for n in range(3)),
+            *(report(f"s{n}", n, conversation=f"s{n}", tokens=(9_000, 0, 0, 0, 0)) for n in range(4)),
+            report("c1", 5, conversation="c1", customer="cleo", tokens=(90_000, 0, 0, 0, 0)),
+        ],
+        now=NOON + dt.timedelta(days=5),
+    )
+    close(2.5, outcome="solved")
+    assert len(_bill(DECEMBER)) == 3
+    void_invoice(_invoice("cleo", InvoiceKind.START, 0).pk, now=DECEMBER)
+    _put_card_on_file(acme())
+    _collect(DECEMBER)
+    _give_up(_invoice("cleo", InvoiceKind.CYCLE, 0))
+
+
+def _december() -> None:
+    """What changes November, after it was invoiced."""
+    send([report("late", 4, conversation="late"), report("late-2", 5, conversation="wrong")], now=DECEMBER)
+    amend_event(acme(), "wrong", {"input_tokens": 5_000}, reason="miscounted", now=DECEMBER)
+    void_event(bolt(), "b2", reason="a test call", now=DECEMBER)
+    send([report("c2", DECEMBER, conversation="c2", customer="cleo")], now=DECEMBER)
+    cancel_at_period_end(cleo().subscriptions.get(), now=DECEMBER)
+    assert [invoice.total for invoice in _bill(JANUARY) if invoice.total < 0]
+    _collect(JANUARY)
+
+
+def _january() -> None:
+    send([report("b9", JANUARY, conversation="b9", customer="bolt", tokens=(30_000, 0, 0, 0, 0))], now=JANUARY)
+    assert [invoice for invoice in _bill(FEBRUARY) if invoice.credit_applied]
+    _collect(FEBRUARY)
+    send([report("open", NOW - dt.timedelta(minutes=30), conversation="open")], now=NOW)
+    _collect(NOW)
+    _hear_from_stripe(NOW)
+
+
+def _bill(as_of: dt.datetime) -> list[Invoice]:
+    run = bill(as_of=as_of, now=as_of)
+    assert not run.failed
+    return list(Invoice.objects.filter(pk__in=run.invoices))
+
+
+def _collect(now: dt.datetime) -> None:
+    while collect_due(now=now):
+        pass
+
+
+def _invoice(customer: str, kind: str, index: int) -> Invoice:
+    return Invoice.objects.get(customer__key=customer, kind=kind, period_index=index)
+
+
+def _put_card_on_file(customer: Customer) -> None:
+    client = stripe_client()
+    stripe_id = ensure_customer(client, customer, now=DECEMBER)
+    card = client.v1.payment_methods.attach("pm_card_visa", {"customer": stripe_id})
+    client.v1.customers.update(stripe_id, {"invoice_settings": {"default_payment_method": card.id}})
+
+
+def _give_up(invoice: Invoice) -> None:
+    client = stripe_client()
+    stripe_id = Collection.objects.get(pk=invoice.pk).stripe_invoice_id or ""
+    client.v1.invoices.mark_uncollectible(stripe_id)
+    bring_home(client, stripe_id, now=DECEMBER)
+
+
+def _hear_from_stripe(now: dt.datetime) -> None:
+    """The newest of Stripe's events arrives as a webhook."""
+    newest: stripe.Event = stripe_client().v1.events.list({"limit": 1}).data[0]
+    body = json.dumps(newest.to_dict()).encode()
+    receive(body, signature(body, SECRET, int(now.timestamp())), secret=SECRET, now=now)
+    assert work_off_inbox(now=now)

@@ -1,0 +1,44 @@
+"""Which processes of a served Parley are which, and how are they killed in the middle of something?"""
+
+import os
+import signal
+from collections.abc import Iterable
+from contextlib import suppress
+
+from tests.served.serving import Served, eventually, processes_of
+
+WEB, WORKER, DATABASE = "-m granian", "-m celery", "/bin/postgres -D"
+MOVES_WITHIN_S = 60.0
+
+
+def program(served: Served, words: str) -> set[int]:
+    """The program whose command line has these words, with its children."""
+    processes = processes_of(served.data_dir)
+    heads = {pid for pid, process in processes.items() if words in process.command}
+    return heads | children(served, heads)
+
+
+def children(served: Served, heads: set[int]) -> set[int]:
+    """All descendants of these processes."""
+    processes, found = processes_of(served.data_dir), set(heads)
+    while more := {pid for pid, process in processes.items() if process.parent in found} - found:
+        found |= more
+    return found - heads
+
+
+def kill(victims: Iterable[int]) -> int:
+    """kill -9; how many there were. It must have met somebody, or the test tests nothing."""
+    killed = 0
+    for pid in victims:
+        with suppress(ProcessLookupError):  # its parent was quicker
+            os.kill(pid, signal.SIGKILL)
+            killed += 1
+    assert killed, "there was nobody to kill"
+    return killed
+
+
+def wait_for_more_events(served: Served, more: int) -> None:
+    """Returns when so many more events are stored; the database may be down meanwhile."""
+    wanted = (served.count("metering_event") or 0) + more
+    moved = eventually(lambda: (served.count("metering_event") or 0) >= wanted, within_s=MOVES_WITHIN_S)
+    assert moved, f"no more events came: {served.log.read_text()}"
