@@ -38,7 +38,7 @@ def main() -> int:
             rounds = ingest_rounds(data_dir, effort, create_cast(now), say=progress)
             print(ingest_table(rounds), flush=True)
         if options.only != "ingest":
-            customers, each = (100, 400) if options.quick else (500, 400)
+            customers, each = (60, 500) if options.quick else (300, 667)
             closing = close_month(
                 customers=customers, conversations_each=each, now=now, with_billing=options.only != "settle"
             )
@@ -79,6 +79,8 @@ def ingest_table(rounds: Rounds) -> str:
             f"{name:<34}{best.events_a_second:>10,.0f}{best.events_a_second / raw:>13.3f}{times:>13}"
             f"{best.latency_ms(0.5):>9.1f}{best.latency_ms(0.99):>9.1f}   {WAYS[way].connections}"
         )
+    if refused := sum(load.counts["refused"] for way in OBVIOUS_OF for load in rounds.loads[way]):
+        lines.append(f"Parley refused {refused:,} requests as overloaded (503); they were sent again.")
     stored = sum(load.counts["accepted"] for way in OBVIOUS_OF for load in rounds.loads[way])
     lines.append(f"All {stored:,} events acknowledged by Parley are stored, and counted in exactly one conversation.")
     return "\n".join(lines)

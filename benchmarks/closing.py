@@ -1,4 +1,4 @@
-"""How long does the end of a month take? Conversations settled and invoices made, through the functions of the commands."""
+"""How long does the end of a month take? Conversations settled and invoices made, by what the commands call."""
 
 import datetime as dt
 import time
@@ -23,9 +23,9 @@ TERMS = {
 }
 # Written directly, since only what becomes of them is measured: ended conversations of every size, spread over a month.
 OPEN_CONVERSATIONS = """
-INSERT INTO metering_conversation (id, customer_id, reference, ordinal, boundary_id, opened_at, last_event_at, settles_at,
-    revision, folded_at, calls, retry_calls, first_completions, min_turn, max_turn, input_tokens, cache_read_tokens,
-    cache_write_tokens, output_tokens, reasoning_tokens, retry_input_tokens, retry_cache_read_tokens,
+INSERT INTO metering_conversation (id, customer_id, reference, ordinal, boundary_id, opened_at, last_event_at,
+    settles_at, revision, folded_at, calls, retry_calls, first_completions, min_turn, max_turn, input_tokens,
+    cache_read_tokens, cache_write_tokens, output_tokens, reasoning_tokens, retry_input_tokens, retry_cache_read_tokens,
     retry_cache_write_tokens, retry_output_tokens, peak_context, peak_context_first, cost_nanos, retry_cost_nanos,
     byok_cost_nanos, unpriced_calls)
 SELECT uuidv7(), c.id, 'closing-' || n, 1, v.id, at, at, at + v.idle_timeout, n %% 40 + 1, %(now)s,

@@ -39,7 +39,7 @@ class Way(NamedTuple):
 
 WAYS = {
     "ours_batch": Way(OURS, 1_000, 8, 150_000),
-    "obvious_batch": Way(OBVIOUS, 1_000, 4, 8_000),
+    "obvious_batch": Way(OBVIOUS, 1_000, 2, 8_000),
     "ours_single": Way(OURS, 1, 32, 15_000),
     "obvious_single": Way(OBVIOUS, 1, 32, 5_000),
 }

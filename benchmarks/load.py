@@ -18,11 +18,12 @@ from benchmarks.workload import Stream, request_bodies
 
 PROCESSES = 2
 TIMEOUT_S = 120.0
+OVERLOADED, PAUSE_S = (429, 503), 0.02
 
 
 @dataclass
 class Load:
-    """What came of it: events by what they became, seconds from first request to last answer, each request's latency."""
+    """What came of it: events by what they became, seconds from first request to last answer, latencies of requests."""
 
     counts: Counter[str] = field(default_factory=Counter)
     elapsed_s: float = 0.0
@@ -39,7 +40,10 @@ class Load:
 
 
 def run_load(port: int, key: str, stream: Stream, *, connections: int, seconds: float) -> Load:
-    """Send the stream for so many seconds (or to its end); raises RuntimeError on any answer but 200."""
+    """Send the stream for so many seconds (or to its end); raises RuntimeError on an answer it cannot use.
+
+    Where the server says that it is overloaded, the request is sent again; its latency counts from the first try.
+    """
     context = multiprocessing.get_context("spawn")
     processes = min(PROCESSES, connections)
     barrier, results = context.Barrier(processes), context.SimpleQueue()
@@ -107,15 +111,20 @@ def _request(key: str, body: bytes) -> bytes:
 
 
 def _connection(sock: socket.socket, waiting: Any, until: float, batch: int, load: Load) -> None:
-    """One connection's loop; taking from `waiting` and adding to `load` are single steps under the interpreter's lock."""
+    """One connection's loop; taking from `waiting` and appending are single steps under the interpreter's lock."""
     sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
     answers = sock.makefile("rb")
     counts: Counter[str] = Counter()
     try:
         while time.monotonic() < until and (request := next(waiting, None)) is not None:
             begin = time.perf_counter()
-            sock.sendall(request)
-            status, body = _answer(answers)
+            while True:
+                sock.sendall(request)
+                status, body = _answer(answers)
+                if status not in OVERLOADED:
+                    break
+                counts["refused"] += 1
+                time.sleep(PAUSE_S)
             load.latencies_s.append(time.perf_counter() - begin)
             if status != 200:
                 load.errors.append(f"{status} {body[:300]!r}")

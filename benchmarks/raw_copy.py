@@ -1,4 +1,4 @@
-"""How fast could the database take the same rows at best? Binary COPY, already encoded, into a twin of the event table."""
+"""How fast could the database take the same rows at best? Binary COPY, ready encoded, to a twin of the event table."""
 
 import os
 import time
@@ -28,12 +28,14 @@ def raw_copy_rate(rows: int) -> float:
 
 def _last_rows(connection: psycopg.Connection[tuple[object, ...]], rows: int) -> list[bytes]:
     """The rows stored last, in the order they arrived in, each BATCH of them as one COPY."""
-    last = f"SELECT * FROM (SELECT *, ctid AS place FROM metering_event ORDER BY ctid DESC LIMIT {rows}) newest ORDER BY place"
+    newest = f"SELECT *, ctid AS place FROM metering_event ORDER BY ctid DESC LIMIT {rows}"
     [columns] = connection.execute(
         "SELECT string_agg(attname, ', ' ORDER BY attnum) FROM pg_attribute"
         " WHERE attrelid = 'metering_event'::regclass AND attnum > 0 AND NOT attisdropped"
     ).fetchone() or [""]
-    with connection.cursor().copy(f"COPY (SELECT {columns} FROM ({last}) l) TO STDOUT (FORMAT BINARY)") as copy:
+    with connection.cursor().copy(
+        f"COPY (SELECT {columns} FROM ({newest}) n ORDER BY place) TO STDOUT (FORMAT BINARY)"
+    ) as copy:
         encoded = b"".join(copy)
     return _cut(encoded)
 

@@ -61,7 +61,8 @@ def _json(stream: Stream, number: int, conversation: int, turn: int, slot: int) 
     return (
         f'{{"id":"{event_id(stream, number)}","customer":"{CUSTOMERS[conversation % len(CUSTOMERS)]}",'
         f'"conversation":"{stream.name}-{conversation}","occurred_at":"{at:%Y-%m-%dT%H:%M:%S}.{at.microsecond:06}Z",'
-        f'"provider":"{provider}","model":"{model}","usage":{{"input_tokens":{80 + slot},"cache_read_tokens":{16 * turn},'
+        f'"provider":"{provider}","model":"{model}","usage":{{"input_tokens":{80 + slot},'
+        f'"cache_read_tokens":{16 * turn},'
         f'"cache_write_tokens":0,"output_tokens":{100 + number % 700}}},"turn":{turn}}}'
     )
 

@@ -1,7 +1,7 @@
 """The obvious way to take usage in: a ModelSerializer, get_or_create, and F() updates of the running sums.
 
-Each event is a transaction of its own. One transaction for the whole request was tried: it deadlocks between workers
-unless the events are sorted by conversation, and then it is no faster, because requests wait for each other's sums.
+Each event is a transaction of its own: in one for the whole request, two workers would deadlock on the sums of the
+conversations their requests share.
 """
 
 from typing import Any
@@ -58,7 +58,7 @@ class EventSerializer(serializers.ModelSerializer[Event]):
 
 class Events(APIView):
     def post(self, request: Request) -> Response:
-        sent = request.data["events"] if "events" in request.data else [request.data]
+        sent = request.data.get("events", [request.data])
         serializer = EventSerializer(data=sent, many=True)
         serializer.is_valid(raise_exception=True)
         return Response({"accepted": len(serializer.save())})

@@ -20,11 +20,11 @@ WHERE NOT convalidated OR to_jsonb(c) ->> 'conenforced' = 'false'
 """
 PRESENT = """
 SELECT conname FROM pg_constraint c JOIN pg_class t ON t.oid = c.conrelid
-WHERE t.relnamespace = current_schema()::regnamespace
+WHERE pg_table_is_visible(t.oid)
 UNION SELECT i.relname FROM pg_index x JOIN pg_class i ON i.oid = x.indexrelid
-WHERE x.indisunique AND i.relnamespace = current_schema()::regnamespace
+WHERE x.indisunique AND pg_table_is_visible(x.indrelid)
 """
-# The name is not qualified: what a session sees is what its commits obey. A role or database may have other defaults.
+# Settings are those that this session's commits obey; other roles may have been given another default.
 DURABILITY = """
 SELECT name, setting, 'this session' AS of FROM pg_settings
 WHERE (name IN ('fsync', 'full_page_writes') AND setting <> 'on') OR (name = 'synchronous_commit' AND setting = 'off')

@@ -2,33 +2,27 @@
 
 import datetime as dt
 from collections.abc import Iterator
-from typing import Any
 
 from billing.billing import START
+from billing.books.agreed import FIRST_PHASE, TermsBook, terms_book
 from billing.books.invariant import Invariant, Row, paged
-from billing.books.prices import terms_book
 from plans.calendar import Anchor, Period, period
 
-PHASE = """
-JOIN LATERAL (SELECT plan_version_id FROM plans_subscriptionphase phase
-    WHERE phase.subscription_id = subscription.id AND phase.starts_at <= subscription.starts_at
-    ORDER BY phase.starts_at DESC LIMIT 1) phase ON true
-"""
 AGREED = f"""
 SELECT customer.key AS customer, subscription.id AS subscription, subscription.starts_at, subscription.ends_at,
-    subscription.timezone, phase.plan_version_id AS plan_version, %s
-FROM plans_subscription subscription JOIN plans_customer customer ON customer.id = subscription.customer_id {PHASE}
+    subscription.timezone, phase.plan_version_id AS plan_version, own.*
+FROM plans_subscription subscription JOIN plans_customer customer ON customer.id = subscription.customer_id
+{FIRST_PHASE}
 """
 BILLED_PERIODS = f"""
-{AGREED % "billed.*"}
-JOIN (SELECT subscription_id, period_index, period_start, period_end, 'invoice' AS named_by, plan_version_id
-      FROM billing_invoice WHERE kind IN ('start', 'cycle')
-      UNION SELECT subscription_id, period_index, period_start, period_end, 'line', NULL FROM billing_invoiceline
-) billed ON billed.subscription_id = subscription.id
+{AGREED}JOIN (
+    SELECT subscription_id, period_index, period_start, period_end, 'invoice' AS named_by, plan_version_id
+    FROM billing_invoice WHERE kind IN ('start', 'cycle')
+    UNION SELECT subscription_id, period_index, period_start, period_end, 'line', NULL FROM billing_invoiceline
+) own ON own.subscription_id = subscription.id
 """
 SCHEDULED = f"""
-{AGREED % "schedule.next_period, schedule.due_at, schedule.last_error"}
-JOIN billing_billingschedule schedule ON schedule.subscription_id = subscription.id
+{AGREED}JOIN billing_billingschedule own ON own.subscription_id = subscription.id
 """
 TILES = """
 SELECT * FROM (
@@ -52,7 +46,7 @@ FIRST_FEES = f"""
 SELECT customer.key AS customer, subscription.starts_at, version.terms::jsonb ->> 'base_fee' AS base_fee,
     invoice.number AS start_invoice
 FROM plans_subscription subscription JOIN plans_customer customer ON customer.id = subscription.customer_id
-JOIN billing_billingschedule schedule ON schedule.subscription_id = subscription.id {PHASE}
+JOIN billing_billingschedule schedule ON schedule.subscription_id = subscription.id {FIRST_PHASE}
 JOIN plans_planversion version ON version.id = phase.plan_version_id
 LEFT JOIN billing_invoice invoice ON invoice.subscription_id = subscription.id AND invoice.kind = 'start'
 WHERE (invoice.id IS NOT NULL)
@@ -127,7 +121,7 @@ def due_at_another_time(now: dt.datetime) -> Iterator[Row]:
             yield {**row, "expected_due_at": expected}
 
 
-def _period(row: dict[str, Any], index: int, book: Any) -> Period:
+def _period(row: Row, index: int, book: TermsBook) -> Period:
     return period(Anchor(row["starts_at"], row["timezone"]), book(row["plan_version"]).interval, index)
 
 

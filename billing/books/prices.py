@@ -1,32 +1,24 @@
 """Does every amount follow from the terms? Priced anew by the one price path that billing itself uses."""
 
 import datetime as dt
-import uuid
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from decimal import Decimal
-from functools import cache
 from typing import Any
 
 import msgspec
 
+from billing.books.agreed import FIRST_PHASE, TermsBook, terms_book
 from billing.books.invariant import Invariant, Row, paged
-from plans.models import PlanVersion
 from plans.money import format_amount, to_minor
 from plans.pricing import PricedTier, UnpricedTier, price_tier, price_usage
-from plans.publishing import terms_of
 from plans.terms import Flat, Terms
 
-TermsBook = Callable[[uuid.UUID], Terms]
-
-# A line is priced by the terms its subscription began with, as plans.subscribing.agreement finds them.
-LINES = """
+LINES = f"""
 SELECT invoice.number, line.position, line.tier, line.quantity, line.unit_amount, line.amount, line.details::text,
     phase.plan_version_id AS plan_version
 FROM billing_invoiceline line JOIN billing_invoice invoice ON invoice.id = line.invoice_id
 JOIN plans_subscription subscription ON subscription.id = line.subscription_id
-JOIN LATERAL (SELECT plan_version_id FROM plans_subscriptionphase phase
-    WHERE phase.subscription_id = subscription.id AND phase.starts_at <= subscription.starts_at
-    ORDER BY phase.starts_at DESC LIMIT 1) phase ON true
+{FIRST_PHASE}
 WHERE line.kind = %(kind)s
 """
 # Adjustments on an invoice that was voided afterwards are given up, and not claimed again.
@@ -54,11 +46,6 @@ WHERE NOT EXISTS (SELECT FROM metering_latechange late WHERE late.customer_id = 
     AND late.day::timestamp AT TIME ZONE 'UTC' < cycle.period_end
     AND (late.day + 1)::timestamp AT TIME ZONE 'UTC' > cycle.period_start)
 """
-
-
-def terms_book() -> TermsBook:
-    """The terms of plan versions by id, each read once."""
-    return cache(lambda version_id: terms_of(PlanVersion.objects.get(pk=version_id)))
 
 
 def mispriced_usage(now: dt.datetime) -> Iterator[Row]:

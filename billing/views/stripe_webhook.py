@@ -17,7 +17,10 @@ MAX_BODY = 512 * 1024
 @require_POST
 def stripe_webhook(request: HttpRequest) -> HttpResponse:
     """200 once the event is stored (or was before); 400 for whatever Stripe did not sign for us."""
-    if int(request.META.get("CONTENT_LENGTH") or 0) > MAX_BODY:
+    length = request.META.get("CONTENT_LENGTH") or "0"
+    if not length.isdecimal():
+        return HttpResponse("the length is not a number", status=400, content_type="text/plain")
+    if int(length) > MAX_BODY:
         return HttpResponse(status=413)
     try:
         new = receive(

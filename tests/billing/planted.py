@@ -6,7 +6,8 @@ Whoever runs it has switched off triggers and foreign keys; CHECK and UNIQUE con
 A_TRANSFER = "INSERT INTO billing_transfer (id, key, debit_id, credit_id, amount, invoice_id, posted_at)"
 
 LEDGER = {
-    "ledger_account_balance_is_the_sum_of_its_transfers": "UPDATE billing_account SET debits = debits + 1",
+    "ledger_account_balance_is_the_sum_of_its_transfers": """
+        UPDATE billing_account SET debits = debits + 1 WHERE kind = 'cash'""",
     "ledger_transfer_has_two_sides": """
         ALTER TABLE billing_transfer DROP CONSTRAINT transfer_has_two_sides;
         UPDATE billing_transfer SET credit_id = debit_id""",
@@ -52,7 +53,7 @@ INVOICES = {
     "invoice_is_one_of_its_kind_a_period": """
         ALTER TABLE billing_invoice DROP CONSTRAINT invoice_once_a_period;
         UPDATE billing_invoice SET period_index = 0 WHERE kind = 'cycle'""",
-    "invoice_lines_are_numbered": "UPDATE billing_invoiceline SET position = position + 1 WHERE kind = 'usage'",
+    "invoice_lines_are_numbered": "DELETE FROM billing_invoiceline WHERE position = 0",
     "invoice_currency_is_that_of_customer_and_terms": "UPDATE billing_invoice SET currency = 'EUR'",
     "invoice_is_of_its_customers_agreement": """
         UPDATE billing_invoice SET customer_id = (SELECT id FROM plans_customer WHERE key = 'cleo')""",

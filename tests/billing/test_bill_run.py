@@ -141,4 +141,3 @@ def test_a_run_ahead_of_the_clock_is_put_right_by_what_happens_then() -> None:
     happened(report("second", 2, conversation="chat", tokens=(5_000, 0, 0, 0, 0)), now=NOON)
     (cycle,) = billed(JAN_2 + GRACE)
     assert [(line.kind, line.amount) for line in cycle.lines.all()][1:] == [("adjustment", 3)]
-

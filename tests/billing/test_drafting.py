@@ -3,6 +3,7 @@
 import datetime as dt
 
 import pytest
+from pytest_django import Settings
 
 from billing.models import Invoice, InvoiceKind, InvoiceStatus
 from plans.subscribing import cancel_at_period_end
@@ -150,7 +151,7 @@ def test_periods_end_where_the_customers_clock_says_so() -> None:
     assert october.period_end == dt.datetime(2026, 11, 15, 5, tzinfo=dt.UTC)
 
 
-def test_an_invoice_kept_as_a_draft_has_no_number_and_the_next_names_it_all_the_same(settings) -> None:
+def test_an_invoice_kept_as_a_draft_has_no_number_and_the_next_names_it_all_the_same(settings: Settings) -> None:
     settings.HOLD_DRAFTS = True
     subscribed(acme(), a_plan())
     billed(DEC_2 + GRACE)

@@ -33,7 +33,7 @@ def calls(draw: st.DrawFn, index: int) -> list[Report]:
     reports = []
     for _ in range(draw(st.sampled_from([1, 1, 1, 2, 3]))):
         learnt = {
-            "turn": draw(st.sampled_from([None, None, 1, 2, 5])),
+            "turn": draw(st.sampled_from([None, None, 1, 2, 4, 11])),
             "attempt": draw(st.sampled_from([1, 1, 1, 2])),
             "status": draw(st.sampled_from(["ok", "ok", "ok", "error"])),
             "outcome": draw(st.sampled_from([None, None, "escalated", "resolved"])),

@@ -7,11 +7,12 @@ import threading
 from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from types import ModuleType
 
 import pytest
 from django.db import connection, transaction
 
-from metering import conversation_rows
+from metering import conversation_rows, event_rows
 from metering.late_changes import take_late_days
 from metering.models import Conversation, Event, LateChange, MeterReading, QuarantinedEvent
 from metering.recutting import recut_changed_schemes
@@ -108,19 +109,21 @@ def test_two_first_events_of_a_conversation_share_one_sitting(sessions: Sessions
 
 
 @contextmanager
-def paused_after_locking(monkeypatch: pytest.MonkeyPatch) -> Iterator[tuple[threading.Event, threading.Event]]:
-    """The first fold of another thread stops between locking its references and reading them."""
+def paused_after(
+    monkeypatch: pytest.MonkeyPatch, module: ModuleType, name: str
+) -> Iterator[tuple[threading.Event, threading.Event]]:
+    """The first other thread that has called this function stops there, until it is told to go on."""
     reached, go_on, here = threading.Event(), threading.Event(), threading.get_ident()
-    lock = conversation_rows.lock
+    call = getattr(module, name)
 
-    def pausing(references: list[conversation_rows.Reference]) -> object:
-        locked = lock(references)
+    def pausing(argument: object) -> object:
+        answer = call(argument)
         if threading.get_ident() != here and not reached.is_set():
             reached.set()
             go_on.wait(20)
-        return locked
+        return answer
 
-    monkeypatch.setattr(conversation_rows, "lock", pausing)
+    monkeypatch.setattr(module, name, pausing)
     yield reached, go_on
     go_on.set()
 
@@ -130,7 +133,7 @@ def test_a_sitting_opened_between_locking_and_reading_is_not_written_over(
 ) -> None:
     """Who found nothing to lock must not go on as if it held the row that has appeared since."""
     acme()
-    with paused_after_locking(monkeypatch) as (reached, go_on):
+    with paused_after(monkeypatch, conversation_rows, "lock") as (reached, go_on):
         slow = sessions.start(lambda: send([report("e2", 1)]))
         reached.wait(20)
         send([report("e1", 0)])
@@ -171,6 +174,21 @@ def test_growth_beside_growth_keeps_the_larger(sessions: Sessions) -> None:
         other = sessions.start(lambda: send([report("e1", tokens=(1, 0, 0, 3, 0))]))
         wait_until_blocked()
     assert other.result() == ["duplicate"]
+    assert (the_sitting().output_tokens, Event.objects.get().output_tokens) == (5, 5)
+
+
+def test_growth_waits_for_growth_that_has_read_the_event_already(
+    sessions: Sessions, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    acme()
+    send([report("e1", tokens=(1, 0, 0, 1, 0))])
+    with paused_after(monkeypatch, event_rows, "read_stored") as (reached, go_on):
+        smaller = sessions.start(lambda: send([report("e1", tokens=(1, 0, 0, 3, 0))]))
+        reached.wait(20)
+        larger = sessions.start(lambda: send([report("e1", tokens=(1, 0, 0, 5, 0))]))
+        wait_until_blocked()
+        go_on.set()
+    assert [smaller.result(), larger.result()] == [["updated"], ["updated"]]
     assert (the_sitting().output_tokens, Event.objects.get().output_tokens) == (5, 5)
 
 

@@ -97,13 +97,17 @@ def test_a_close_alone_makes_no_conversation() -> None:
     assert sittings_of() == []
 
 
-def void(*event_ids: str, customer: str = "acme") -> None:
-    """Void stored events the way a correction does."""
-    owner = Customer.objects.get(key=customer)
+def correct(*event_ids: str, **changes: object) -> None:
+    """Change stored events of Acme's the way a correction does."""
+    owner = Customer.objects.get(key="acme")
     with transaction.atomic():
         share_usage_lock([owner.id])
         before = event_rows.read_stored(sorted((owner.id, event_id) for event_id in event_ids))
-        write([], [msgspec.structs.replace(e, voided=True, corrected=True) for e in before], before, now=LATER)
+        write([], [msgspec.structs.replace(e, corrected=True, **changes) for e in before], before, now=LATER)
+
+
+def void(*event_ids: str) -> None:
+    correct(*event_ids, voided=True)
 
 
 def test_a_voided_event_vanishes_from_its_conversation() -> None:
@@ -130,3 +134,11 @@ def test_a_voided_event_takes_no_more_reports() -> None:
     void("e1")
     assert send([report("e1", tokens=(1, 0, 0, 2, 0))]) == ["duplicate"]
     assert the_sitting().calls == 1
+
+
+def test_an_amended_event_moves_to_the_conversation_and_time_it_is_given() -> None:
+    acme()
+    send([report("e1", 0), report("e2", 20), report("e3", 40)])
+    correct("e2", conversation="mail", occurred_at=at(30))
+    assert [row.calls for row in sittings_of()] == [1, 1]
+    assert (the_sitting(conversation="mail").opened_at, the_sitting(conversation="mail").calls) == (at(30), 1)

@@ -51,10 +51,23 @@ def test_all_customers_are_settled_and_progress_is_told() -> None:
     assert settled() == 2
 
 
-@pytest.mark.parametrize(("tokens", "tier"), [(4_999, "simple"), (5_000, "standard"), (80_000, "enterprise")])
-def test_exactly_at_a_limit_is_the_next_tier(tokens: int, tier: str) -> None:
+@pytest.mark.parametrize(
+    ("turns", "tokens", "tier"),
+    [
+        (3, 4_999, "simple"),
+        (4, 4_999, "standard"),
+        (3, 5_000, "standard"),
+        (9, 19_999, "standard"),
+        (10, 1, "complex"),
+        (1, 20_000, "complex"),
+        (29, 79_999, "complex"),
+        (30, 1, "enterprise"),
+        (1, 80_000, "enterprise"),
+    ],
+)
+def test_exactly_at_a_limit_is_the_next_tier(turns: int, tokens: int, tier: str) -> None:
     acme()
-    send([report("e1", tokens=(tokens, 0, 0, 0, 0))])
+    send([report("e1", tokens=(tokens, 0, 0, 0, 0), turn=1), report("e2", 1, tokens=(0, 0, 0, 0, 0), turn=turns)])
     settled()
     assert the_sitting().tier == tier
 

@@ -12,18 +12,16 @@ MOVES_WITHIN_S = 60.0
 
 
 def program(served: Served, words: str) -> set[int]:
-    """The program whose command line has these words, with its children."""
+    """The processes of the program whose command line has these words, its children included."""
     processes = processes_of(served.data_dir)
-    heads = {pid for pid, process in processes.items() if words in process.command}
-    return heads | children(served, heads)
+    found = {pid for pid, process in processes.items() if words in process.command}
+    return found | {pid for pid, process in processes.items() if process.parent in found}
 
 
-def children(served: Served, heads: set[int]) -> set[int]:
-    """All descendants of these processes."""
-    processes, found = processes_of(served.data_dir), set(heads)
-    while more := {pid for pid, process in processes.items() if process.parent in found} - found:
-        found |= more
-    return found - heads
+def children(served: Served, words: str) -> set[int]:
+    """The same without the program's first process."""
+    whole, processes = program(served, words), processes_of(served.data_dir)
+    return {pid for pid in whole if pid in processes and processes[pid].parent in whole}
 
 
 def kill(victims: Iterable[int]) -> int:

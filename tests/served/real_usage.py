@@ -39,9 +39,9 @@ EXPECTED = {
 # Files share customers but, other than the raw lines and the sessions, no conversation: its references tell a file.
 FIGURES = """
 WITH sitting AS (
-    SELECT c.*, turns, input_tokens - retry_input_tokens + cache_write_tokens - retry_cache_write_tokens
+    SELECT turns, counted_tokens, peak_context_first, input_tokens - retry_input_tokens + cache_write_tokens - retry_cache_write_tokens
            + output_tokens - retry_output_tokens AS fresh
-    FROM metering_conversation c WHERE reference = ANY(%s)
+    FROM metering_conversation WHERE reference = ANY(%s)
 )
 SELECT (SELECT count(*) FROM metering_event WHERE conversation = ANY(%s)),
        count(*), sum(turns), sum(counted_tokens), sum(fresh), sum(peak_context_first)

@@ -1,6 +1,7 @@
 """Any process may be killed at any moment of a replay: nothing acknowledged is lost, and nothing is counted twice."""
 
 import json
+from collections.abc import Callable, Iterable
 from pathlib import Path
 
 from tests.served.killing import DATABASE, WEB, WORKER, children, kill, program, wait_for_more_events
@@ -16,6 +17,12 @@ TERMS = {
     "base_fee": "49.00",
     "rates": {tier: {"included": 1, "price": {"model": "flat", "unit": unit}} for tier, unit in FLAT.items()},
 }
+VICTIMS: list[Callable[[Served], Iterable[int]]] = [
+    lambda served: sorted(children(served, WEB))[:1],
+    lambda served: program(served, WEB),
+    lambda served: program(served, WORKER),
+    lambda served: program(served, DATABASE),
+]
 AFTER_ALL_CALLS = "2026-03-02T00:00:00Z"
 
 pytestmark = needs_real_usage
@@ -23,13 +30,12 @@ pytestmark = needs_real_usage
 
 def test_web_worker_and_database_are_killed_in_the_middle_of_a_replay_which_ends_well(served: Served) -> None:
     publish_plan(served)
-    replay = served.start_command("replay", file(CALLS), "--batch", "2", "--create-customers", "growth")
-    one_web_worker = sorted(children(served, program(served, WEB)))[:1]
-    for victims in (one_web_worker, program(served, WEB), program(served, WORKER), program(served, DATABASE)):
-        wait_for_more_events(served, 150)
-        assert replay.poll() is None, "the replay ended before everything was killed"
-        kill(victims)
-    printed, complaints = replay.communicate(timeout=RECOVERS_WITHIN_S)
+    with served.at_work("replay", file(CALLS), "--batch", "2", "--create-customers", "growth") as replay:
+        for victims in VICTIMS:
+            wait_for_more_events(served, 150)
+            assert replay.poll() is None, "the replay ended before everything was killed"
+            kill(victims(served))
+        printed, complaints = replay.communicate(timeout=RECOVERS_WITHIN_S)
     assert replay.returncode == 0, complaints
     told = replayed(printed)[CALLS]
     assert told["accepted"] + told.get("duplicate", 0) == told["sent"] == served.count("metering_event")
@@ -40,14 +46,14 @@ def test_web_worker_and_database_are_killed_in_the_middle_of_a_replay_which_ends
 def test_everything_is_killed_at_once_and_a_new_start_goes_on_with_all_that_was_acknowledged(served: Served) -> None:
     create_customers(served, GROWING_CALLS)
     one_by_one = ("--batch", "1", "--connections", "1", "--patience", "1")
-    replay = served.start_command("replay", file(GROWING_CALLS), *one_by_one)
-    wait_for_more_events(served, 100)
-    kill(pid for pid in processes_of(served.data_dir) if pid != replay.pid)
-    printed, complaints = replay.communicate(timeout=RECOVERS_WITHIN_S)
+    with served.at_work("replay", file(GROWING_CALLS), *one_by_one) as replay:
+        wait_for_more_events(served, 100)
+        kill(pid for pid in processes_of(served.data_dir) if pid != replay.pid)
+        printed, complaints = replay.communicate(timeout=RECOVERS_WITHIN_S)
     assert replay.returncode == 1
     assert "replaying all of them again is harmless" in complaints
     served.start()
-    stored = {row[0] for row in served.query("SELECT event_id, output_tokens FROM metering_event")}
+    stored = {row[0] for row in served.query("SELECT event_id FROM metering_event")}
     lines = [json.loads(line) for line in Path(file(GROWING_CALLS)).read_text().splitlines()]
     acknowledged = replayed(printed)[GROWING_CALLS]["sent"]
     assert {line["id"] for line in lines[:acknowledged]} <= stored
