@@ -103,7 +103,7 @@ def adjustment_lines(customer_id: uuid.UUID, late_days: Sequence[dt.date]) -> li
 
 
 def adjustment_line(invoice: Invoice) -> InvoiceLine | None:
-    """The period of an invoice priced from today's counts, minus all that was billed for it; None if that is nothing."""
+    """An invoice's period priced from today's counts, minus all that was billed for it; None if nothing is left."""
     subscription = invoice.subscription
     agreed = agreement(subscription, invoice.period_index)
     period, currency = agreed.period, agreed.terms.currency

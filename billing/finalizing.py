@@ -45,7 +45,7 @@ def finalize_invoice(invoice_id: uuid.UUID, *, now: dt.datetime) -> Invoice:
 
 
 def void_invoice(invoice_id: uuid.UUID, *, now: dt.datetime, at_stripe: bool = True) -> Invoice:
-    """Take back an unpaid invoice: the ledger is mirrored, and Stripe told unless it told us. Raises InvoiceNotVoidable.
+    """Take back an unpaid invoice: the ledger is mirrored, Stripe told unless it told us. Raises InvoiceNotVoidable.
 
     The period stays given up: what a void invoice claimed is not billed again.
     """

@@ -12,7 +12,7 @@ from plans.models import Customer, PlanVersion, Subscription
 
 
 class BillingSchedule(models.Model):
-    """When a subscription is to be billed next: for its start (`next_period` -1) or when period `next_period` is over."""
+    """When a subscription is to be billed next: for its start (`next_period` -1) or once period `next_period` ended."""
 
     subscription = models.OneToOneField(Subscription, on_delete=models.PROTECT, primary_key=True, related_name="+")
     next_period = models.IntegerField()

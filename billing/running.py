@@ -12,7 +12,6 @@ from plans.money import to_minor
 from plans.pricing import PricedTier, price_usage
 from plans.subscribing import Agreement, agreement_at, live_subscription
 
-
 PACE_TAKES = dt.timedelta(days=1)
 """Less of a period says nothing about its pace: what settles in its first minutes began in the period before."""
 

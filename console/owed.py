@@ -82,7 +82,7 @@ class TransferInline(ReadOnlyInline):
 
 class CollectionInline(ReadOnlyInline):
     model = Collection
-    verbose_name = "collection through Stripe"
+    verbose_name_plural = "collection through Stripe"
     fields = ("task", "state", "stripe_invoice_id", "stripe_status", "attempts", "payment_error", "last_error")
 
 

@@ -26,8 +26,10 @@ from metering.supplier_rates import RateBook, current_book
 from metering.usage_lock import share_usage_lock, take_usage_lock
 from plans.models import Customer
 
-ATTEMPTS = 10
-"""Tries against concurrent batches of the same ids before a caller is asked to come again."""
+SHARED_TRIES = 3
+ATTEMPTS = 6
+"""Tries against concurrent batches of the same ids before a caller is asked to come again. After the first few a batch
+takes the usage lock alone: then nobody is left who could get in between looking and storing."""
 
 QUARANTINED = "quarantined"
 """The status of a report whose customer does not exist yet."""
@@ -68,7 +70,7 @@ def ingest(reports: Sequence[Report], *, now: dt.datetime) -> list[Verdict]:
     for attempt in range(ATTEMPTS):
         try:
             with transaction.atomic():
-                return _ingest_once(reports, now, look_first=attempt > 0)
+                return _ingest_once(reports, now, look_first=attempt > 0, alone=attempt >= SHARED_TRIES)
         except (DatabaseError, psycopg.Error) as error:
             if not _lost_a_race(error):
                 raise
@@ -95,9 +97,15 @@ def _lost_a_race(error: BaseException) -> bool:
     )
 
 
-def _ingest_once(reports: Sequence[Report], now: dt.datetime, *, look_first: bool) -> list[Verdict]:
+def _ingest_once(reports: Sequence[Report], now: dt.datetime, *, look_first: bool, alone: bool) -> list[Verdict]:
     payers = find_payers(report.customer for report in reports)
-    _lock_usage(payers, reports)
+    customer_ids = [payer.id for payer in payers.values()]
+    # A close goes alone too. It may come together with the first event of its conversation; neither would see the other
+    # before it commits, and there is no conversation row yet on which they would meet.
+    if alone or any(report.event.kind == CLOSE for report in reports):
+        take_usage_lock(*customer_ids)
+    else:
+        share_usage_lock(customer_ids)
     known = [report for report in reports if report.customer in payers]
     strangers = [report for report in reports if report.customer not in payers]
     if gone := next((report for report in strangers if report.sent is None), None):
@@ -110,18 +118,6 @@ def _ingest_once(reports: Sequence[Report], now: dt.datetime, *, look_first: boo
         report.event.byok = payer.byok if report.byok is None else report.byok
     verdicts += _store(known, now, look_first=look_first)
     return sorted(verdicts, key=lambda verdict: verdict.index)
-
-
-def _lock_usage(payers: dict[str, Payer], reports: Sequence[Report]) -> None:
-    """Share the customers' usage lock; closes take it alone.
-
-    A close may come at the same time as the first event of its conversation. Neither would see the other before it
-    commits, and there is no conversation row yet on which they would meet.
-    """
-    closed = {payers[r.customer].id for r in reports if r.event.kind == CLOSE and r.customer in payers}
-    for customer_id in sorted(closed):
-        take_usage_lock(customer_id)
-    share_usage_lock(payer.id for payer in payers.values() if payer.id not in closed)
 
 
 def _store(reports: Sequence[Report], now: dt.datetime, *, look_first: bool) -> list[Verdict]:

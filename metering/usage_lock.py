@@ -21,14 +21,16 @@ def _half(customer_id: uuid.UUID) -> int:
 
 def share_usage_lock(customer_ids: Iterable[uuid.UUID]) -> None:
     """Hold, until the transaction ends, off anybody who wants to count these customers' usage."""
+    _lock("pg_advisory_xact_lock_shared", customer_ids)
+
+
+def take_usage_lock(*customer_ids: uuid.UUID) -> None:
+    """Wait for the transactions that change these customers' usage, and keep new ones out until this one ends."""
+    _lock("pg_advisory_xact_lock", customer_ids)
+
+
+def _lock(function: str, customer_ids: Iterable[uuid.UUID]) -> None:
+    """Lock in one order, so that those who take several wait for each other in turn."""
     halves = sorted({_half(customer_id) for customer_id in customer_ids})
     with connection.cursor() as cursor:
-        cursor.execute(
-            "SELECT pg_advisory_xact_lock_shared(%s, half) FROM unnest(%s::int[]) half", [LOCK_SPACE, halves]
-        )
-
-
-def take_usage_lock(customer_id: uuid.UUID) -> None:
-    """Wait for the transactions that change this customer's usage, and keep new ones out until this one ends."""
-    with connection.cursor() as cursor:
-        cursor.execute("SELECT pg_advisory_xact_lock(%s, %s)", [LOCK_SPACE, _half(customer_id)])
+        cursor.execute(f"SELECT {function}(%s, half) FROM unnest(%s::int[]) half", [LOCK_SPACE, halves])

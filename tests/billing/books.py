@@ -87,7 +87,8 @@ def balance(customer: Customer, kind: str) -> int:
 
 
 FROZEN = """
-SELECT id::text, (to_jsonb(i) - '{status,paid_at,voided_at}'::text[])::text FROM billing_invoice i WHERE status <> 'draft'
+SELECT id::text, (to_jsonb(i) - '{status,paid_at,voided_at}'::text[])::text FROM billing_invoice i
+  WHERE status <> 'draft'
 UNION ALL
 SELECT l.id::text, to_jsonb(l)::text FROM billing_invoiceline l JOIN billing_invoice i ON i.id = l.invoice_id
   WHERE i.status <> 'draft'
@@ -103,7 +104,7 @@ def frozen_rows() -> set[str]:
 
 
 def assert_books_balance(customers: Iterable[Customer] | None = None) -> None:
-    """Numbers without gaps, lines that make up totals, accounts that are the sum of their transfers and of the invoices."""
+    """No gaps in numbers; lines make up totals, transfers make up accounts, and accounts agree with invoices."""
     numbers = Invoice.objects.exclude(number=None).order_by("number").values_list("number", flat=True)
     assert list(numbers) == [f"INV-{number:06d}" for number in range(1, len(numbers) + 1)]
     assert sum(InvoiceSequence.objects.values_list("last", flat=True)) == len(numbers)

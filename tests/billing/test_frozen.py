@@ -29,7 +29,7 @@ REFUSED = {
         f"UPDATE billing_invoiceline SET amount = 1 {OF_START}",
         f"UPDATE billing_invoiceline SET description = 'less' {OF_START}",
         f"UPDATE billing_invoiceline SET invoice_id = {DRAFT}, position = 9 {OF_START}",
-        f"UPDATE billing_invoiceline SET invoice_id = {START}, position = 9 WHERE invoice_id = {DRAFT} AND position = 0",
+        f"UPDATE billing_invoiceline SET invoice_id = {START}, position = 9 WHERE invoice_id = {DRAFT}",
         f"DELETE FROM billing_invoiceline {OF_START}",
         f"""INSERT INTO billing_invoiceline
             SELECT (jsonb_populate_record(l, jsonb_build_object('id', gen_random_uuid(), 'position', 9))).*

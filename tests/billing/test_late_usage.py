@@ -4,6 +4,7 @@ import datetime as dt
 
 import pytest
 
+from billing.billing import bill, bill_next
 from billing.models import Invoice, InvoiceKind
 from metering.corrections import amend_event, void_event
 from metering.models import LateChange
@@ -13,6 +14,7 @@ from tests.billing.books import (
     FEB_2,
     GRACE,
     JAN_2,
+    MAR_2,
     adjustments_of,
     all_billed,
     assert_books_balance,
@@ -219,3 +221,28 @@ def test_a_backdated_subscription_bills_what_was_already_there() -> None:
     subscribed(acme(), a_plan(base_fee="0"))
     assert [invoice.total for invoice in billed(NEXT_DUE)] == [4, 0]
     assert adjustments_of(acme()) == []
+
+
+def test_what_is_open_again_in_an_invoiced_period_is_not_taken_for_gone() -> None:
+    subscription = subscribed(acme(), a_plan(base_fee="0"))
+    cancel_at_period_end(subscription, now=NOON)
+    happened(report("e1", 0), now=NOON)
+    bill(as_of=DUE, now=NOON)  # ahead of the clock
+    happened(report("e2", 2), now=NOON)
+    bill(as_of=NOON + 3 * GRACE, now=NOON + 3 * GRACE)
+    billed(DUE + GRACE)
+    assert (adjustments_of(acme()), all_billed(acme())) == ([], 2)
+
+
+def test_a_subscription_billed_after_its_successor_does_not_take_away_what_that_has_billed() -> None:
+    first = subscribed(acme(), a_plan("patient", base_fee="0", grace="P31D"), since=JAN_2)
+    cancel_at_period_end(first, now=JAN_2)
+    subscribed(acme(), a_plan("hasty", base_fee="0"), since=FEB_2)
+    happened(report("e1", FEB_2), now=FEB_2)
+    assert [invoice.total for invoice in billed(MAR_2 + GRACE)] == [2]
+    happened(report("e2", FEB_2 + GRACE), now=MAR_2 + GRACE)
+    assert bill_next(
+        first.pk, as_of=MAR_2 + 3 * DAY, now=MAR_2
+    )  # the event came after the run had settled what was due
+    billed(MAR_2 + 40 * DAY)
+    assert (adjustments_of(acme()), all_billed(acme())) == ([], 2)

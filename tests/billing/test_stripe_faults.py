@@ -91,7 +91,7 @@ def test_a_customer_is_created_once_whatever_fault_strikes(desk: Desk):
     )
 
 
-@pytest.mark.parametrize("operation", [VOID, DELETE, LOOK])
+@pytest.mark.parametrize("operation", [VOID, DELETE])
 def test_an_invoice_is_taken_back_once_whatever_fault_strikes(desk: Desk, operation):
     invoices = {}
     for fault in EVERY_FAULT:
@@ -213,6 +213,8 @@ def test_an_invoice_voided_after_a_crash_is_taken_back_wherever_that_was(desk: D
 KILLED_PROCESS = """
 import datetime as dt, os, sys
 import django
+from django.conf import settings
+settings.DATABASES["default"]["NAME"] = sys.argv[2]
 django.setup()
 import stripe
 from billing.collecting import collect_due
@@ -229,12 +231,9 @@ collect_due(now=dt.datetime.fromisoformat(sys.argv[1]))
 
 def test_a_process_killed_after_stripe_has_charged_does_not_charge_again(desk: Desk, settings):
     invoice = desk.invoice(desk.acme_with_card(), 4900)
-    database = connection.settings_dict
-    host, port = str(database["HOST"]).replace("/", "%2F"), database["PORT"]
-    url = f"postgresql://{database['USER']}@{host}:{port}/{database['NAME']}"
-    told = {"DATABASE_URL": url, "STRIPE_API_KEY": settings.STRIPE_API_KEY, "STRIPE_API_BASE": desk.stripe.url}
+    told = {"STRIPE_API_KEY": settings.STRIPE_API_KEY, "STRIPE_API_BASE": desk.stripe.url}
     ended = subprocess.run(
-        [sys.executable, "-c", KILLED_PROCESS, desk.now.isoformat()],
+        [sys.executable, "-c", KILLED_PROCESS, desk.now.isoformat(), connection.settings_dict["NAME"]],
         env={**os.environ, **told, "DJANGO_SETTINGS_MODULE": "config.settings"},
         cwd=Path(__file__).parents[2],
         check=False,

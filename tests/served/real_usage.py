@@ -39,7 +39,8 @@ EXPECTED = {
 # Files share customers but, other than the raw lines and the sessions, no conversation: its references tell a file.
 FIGURES = """
 WITH sitting AS (
-    SELECT turns, counted_tokens, peak_context_first, input_tokens - retry_input_tokens + cache_write_tokens - retry_cache_write_tokens
+    SELECT turns, counted_tokens, peak_context_first,
+           input_tokens - retry_input_tokens + cache_write_tokens - retry_cache_write_tokens
            + output_tokens - retry_output_tokens AS fresh
     FROM metering_conversation WHERE reference = ANY(%s)
 )

@@ -10,7 +10,6 @@ import os
 import subprocess
 import sys
 import time
-import urllib.error
 import urllib.request
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -98,7 +97,7 @@ class Served:
         return done.stdout
 
     def replay(self, *files: str, **options: Any) -> str:
-        """What `replay` prints; it works through the REST API alone, so it can run in this process, which is quicker."""
+        """What `replay` prints. It works through the REST API alone, so it may run here, which is quicker."""
         printed = io.StringIO()
         call_command("replay", *files, url=self.url, key=self.key, stdout=printed, **options)
         return printed.getvalue()
@@ -135,6 +134,11 @@ class Served:
             page = self.ask(following)
             yield from page["data"]
             following = page["next"]
+
+    def status(self, path: str) -> int:
+        """The HTTP status of a page, asked for without a key."""
+        with urllib.request.urlopen(self.url + path, timeout=30) as answer:
+            return int(answer.status)
 
     def query(self, sql: str, *values: Any) -> list[tuple[Any, ...]]:
         """Rows straight from the database."""

@@ -1,15 +1,19 @@
 """Any process may be killed at any moment of a replay: nothing acknowledged is lost, and nothing is counted twice."""
 
+import datetime as dt
 import json
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
+
+import pytest
 
 from tests.served.killing import DATABASE, WEB, WORKER, children, kill, program, wait_for_more_events
 from tests.served.real_usage import EXPECTED, create_customers, figures, file, needs_real_usage, replayed
-from tests.served.serving import Served, eventually, processes_of
+from tests.served.serving import Served, eventually, processes_of, serving
 
 CALLS, GROWING_CALLS = "claude_code_sessions", "claude_code_raw_lines"
 RECOVERS_WITHIN_S = 60.0
+SETTLED_AFTER = dt.timedelta(days=4)
 FLAT = {"simple": "0.02", "standard": "0.05", "complex": "0.15", "enterprise": "0.50"}
 TERMS = {
     "currency": "USD",
@@ -23,24 +27,39 @@ VICTIMS: list[Callable[[Served], Iterable[int]]] = [
     lambda served: program(served, WORKER),
     lambda served: program(served, DATABASE),
 ]
-AFTER_ALL_CALLS = "2026-03-02T00:00:00Z"
 
 pytestmark = needs_real_usage
 
 
-def test_web_worker_and_database_are_killed_in_the_middle_of_a_replay_which_ends_well(served: Served) -> None:
+@pytest.fixture
+def served(tmp_path: Path) -> Iterator[Served]:
+    """One for each test, as nothing of it will be spared."""
+    with serving(tmp_path) as running:
+        yield running
+
+
+@pytest.fixture
+def lately() -> tuple[str, str]:
+    """For `replay`: the real usage happens so lately that few periods are over, and so long ago that it all settles."""
+    return "--shift-to", (dt.datetime.now(dt.UTC).date() - SETTLED_AFTER).isoformat()
+
+
+def test_web_worker_and_database_are_killed_in_the_middle_of_a_replay_which_ends_well(
+    served: Served, lately: tuple[str, str]
+) -> None:
     publish_plan(served)
-    with served.at_work("replay", file(CALLS), "--batch", "2", "--create-customers", "growth") as replay:
+    told = ("replay", file(CALLS), "--batch", "2", "--create-customers", "growth", *lately)
+    with served.at_work(*told) as replay:
         for victims in VICTIMS:
             wait_for_more_events(served, 150)
             assert replay.poll() is None, "the replay ended before everything was killed"
             kill(victims(served))
         printed, complaints = replay.communicate(timeout=RECOVERS_WITHIN_S)
     assert replay.returncode == 0, complaints
-    told = replayed(printed)[CALLS]
-    assert told["accepted"] + told.get("duplicate", 0) == told["sent"] == served.count("metering_event")
+    counts = replayed(printed)[CALLS]
+    assert counts["accepted"] + counts.get("duplicate", 0) == counts["sent"] == served.count("metering_event")
     assert eventually(lambda: bool(program(served, WORKER)), within_s=RECOVERS_WITHIN_S)
-    everything_is_as_if_nothing_had_happened(served, CALLS)
+    everything_is_as_if_nothing_had_happened(served, CALLS, *lately)
 
 
 def test_everything_is_killed_at_once_and_a_new_start_goes_on_with_all_that_was_acknowledged(served: Served) -> None:
@@ -68,11 +87,11 @@ def publish_plan(served: Served) -> None:
     served.ask("/v1/plans/growth/versions/1/publish", {})
 
 
-def everything_is_as_if_nothing_had_happened(served: Served, name: str) -> None:
+def everything_is_as_if_nothing_had_happened(served: Served, name: str, *options: str) -> None:
     """Replayed once more it is all duplicates, the figures are the published ones, and the books are right."""
-    again = replayed(served.run("replay", file(name)))[name]
+    again = replayed(served.run("replay", file(name), *options))[name]
     assert again == {"sent": again["sent"], "duplicate": again["sent"]}
     served.run("settle")
     assert figures(served, name) == EXPECTED[name]
-    served.run("bill", "--as-of", AFTER_ALL_CALLS)
+    served.run("bill")
     served.run("check_books")
