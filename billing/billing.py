@@ -20,6 +20,7 @@ from billing.models import BillingSchedule, Invoice, InvoiceKind
 from metering.models import LateChange
 from metering.reading import take_reading
 from metering.settling import settle
+from metering.usage_lock import take_usage_lock
 from plans.models import Subscription
 from plans.subscribing import agreement
 
@@ -132,6 +133,7 @@ def _read(subscription: Subscription, up_to: dt.datetime) -> list[dt.date]:
 
     An invoiced period ends later where another subscription, or a run ahead of the clock, has been billed further.
     """
+    take_usage_lock(subscription.customer_id)  # nobody else bills the customer between this look and the reading
     invoiced = Invoice.objects.filter(customer=subscription.customer_id, kind=InvoiceKind.CYCLE)
     invoiced_to = invoiced.aggregate(last=Max("period_end"))["last"]
     return take_reading(subscription.customer_id, up_to=max(up_to, invoiced_to or up_to))

@@ -45,14 +45,17 @@ class UnknownCustomer(Exception):
     """No customer has this key."""
 
 
-class Verdict(msgspec.Struct, frozen=True, omit_defaults=True, gc=False):
-    """What became of one report: accepted, duplicate, updated, conflict, quarantined or rejected, and why."""
+class Verdict(msgspec.Struct, frozen=True, gc=False):
+    """What became of one report: accepted, duplicate, updated, conflict, quarantined or rejected, and why.
+
+    `pointer` is the JSON pointer of what is wrong, where something is.
+    """
 
     index: int
     id: str
     status: str
     detail: str = ""
-    pointer: str = ""
+    pointer: str | msgspec.UnsetType = msgspec.UNSET
 
 
 class Payer(NamedTuple):
@@ -63,7 +66,7 @@ class Payer(NamedTuple):
 
 
 def ingest(reports: Sequence[Report], *, now: dt.datetime) -> list[Verdict]:
-    """Store reports and fold them; one verdict each, in their order.
+    """Store reports and fold them; one verdict each, in the order of their index.
 
     Outside an enclosing transaction it returns after the commit. Raises IngestContended, then nothing is stored.
     """

@@ -36,7 +36,8 @@ def merge(stored: MeteredEvent, sent: MeteredEvent) -> Merge:
         named = differing or [*greater, *smaller]
         return Merge("conflict", stored, detail="; ".join(_difference(name, stored, sent) for name in named))
     joined = _join(stored, sent)
-    return Merge("updated" if greater else "duplicate", joined, changed=joined != stored)
+    grown = "; ".join(_difference(name, stored, sent) for name in greater)
+    return Merge("updated" if greater else "duplicate", joined, changed=joined != stored, detail=grown)
 
 
 def _difference(name: str, stored: MeteredEvent, sent: MeteredEvent) -> str:

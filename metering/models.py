@@ -206,6 +206,7 @@ class QuarantinedEvent(models.Model):
     body_sha256 = models.BinaryField(max_length=32)
     received_at = models.DateTimeField()
     released_at = models.DateTimeField(null=True)
+    refused_at = models.DateTimeField(null=True, help_text="Found unusable when it was to be released; see the reason.")
 
     class Meta:
         constraints = [
@@ -213,7 +214,11 @@ class QuarantinedEvent(models.Model):
             models.UniqueConstraint(fields=["body_sha256"], name="quarantined_once")
         ]
         indexes = [
-            models.Index(fields=["customer_key"], name="quarantine_waiting", condition=Q(released_at__isnull=True))
+            models.Index(
+                fields=["customer_key"],
+                name="quarantine_waiting",
+                condition=Q(released_at__isnull=True, refused_at__isnull=True),
+            )
         ]
 
     def __str__(self) -> str:

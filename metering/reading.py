@@ -10,7 +10,6 @@ from collections import Counter
 
 from django.db import connection
 from django.db.models import Count
-from django.db.models.functions import Greatest
 
 from metering.late_changes import take_late_days
 from metering.models import Conversation, MeterReading
@@ -31,8 +30,10 @@ def take_reading(customer_id: uuid.UUID, *, up_to: dt.datetime) -> list[dt.date]
     take_usage_lock(customer_id)
     reading, created = MeterReading.objects.get_or_create(customer_id=customer_id, defaults={"read_to": up_to})
     if not created and reading.read_to < up_to:
-        MeterReading.objects.filter(pk=customer_id).update(read_to=Greatest("read_to", up_to))
-    settle_customers([customer_id], as_of=up_to)
+        reading.read_to = up_to
+        reading.save(update_fields=["read_to"])
+    # To where the meter has ever been read: a day taken below is recounted, and what is open there would be missed.
+    settle_customers([customer_id], as_of=reading.read_to)
     return take_late_days(customer_id)
 
 

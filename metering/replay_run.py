@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
-from tqdm import tqdm  # type: ignore[import-untyped]
+from tqdm import tqdm
 
 from metering.replay_client import STATUSES, Outcome, Remark, ReplayClient, RequestRefused, ServerSilent
 from metering.replaying import Batch, Survey

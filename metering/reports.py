@@ -15,6 +15,8 @@ from metering.usage_normalising import UnreadableUsage, Usage, normalise
 
 MAX_AHEAD = dt.timedelta(minutes=5)
 MAX_BACK = dt.timedelta(days=35)
+RESERVED = "parley:"
+"""How the ids of events begin that are ours, such as closes."""
 NOBODY = uuid.UUID(int=0)
 """The customer of an event before ingest has resolved it."""
 
@@ -123,6 +125,8 @@ def read_usage(report: EventIn) -> Usage:
 
 def read_report(index: int, sent: EventIn, *, now: dt.datetime, backfill: bool) -> Report:
     """The report to ingest for an event as sent. Raises UnusableReport."""
+    if sent.id.startswith(RESERVED):
+        raise UnusableReport("/id", f"ids that begin with {RESERVED} are reserved")
     check_time(sent.occurred_at, now=now, backfill=backfill)
     usage = read_usage(sent)
     event = MeteredEvent(
@@ -150,7 +154,7 @@ def close_event(sent: CloseIn, *, now: dt.datetime) -> MeteredEvent:
     at = (now if sent.at is UNSET else sent.at).astimezone(dt.UTC)
     return MeteredEvent(
         NOBODY,
-        f"close:{at.isoformat()}:{sent.conversation}",
+        f"{RESERVED}close:{at.isoformat()}:{sent.conversation}",
         sent.conversation,
         at,
         now,

@@ -81,13 +81,12 @@ def settle_customers(customer_ids: Sequence[uuid.UUID], *, as_of: dt.datetime, a
     The shared usage lock makes a recut wait: a statement that began before the scheme changed would otherwise put the
     rows that were just recut into tiers of the old one.
     """
-    for last in range(attempts - 1, -1, -1):
-        try:
-            with transaction.atomic(), connection.cursor() as cursor:
-                share_usage_lock(customer_ids)
-                cursor.execute(SETTLE, [list(customer_ids), as_of])
-                return int(cursor.rowcount)
-        except OperationalError as error:
-            if not last or not isinstance(error.__cause__, psycopg.errors.DeadlockDetected):
-                raise
-    return 0
+    try:
+        with transaction.atomic(), connection.cursor() as cursor:
+            share_usage_lock(customer_ids)
+            cursor.execute(SETTLE, [list(customer_ids), as_of])
+            return int(cursor.rowcount)
+    except OperationalError as error:
+        if attempts == 1 or not isinstance(error.__cause__, psycopg.errors.DeadlockDetected):
+            raise
+    return settle_customers(customer_ids, as_of=as_of, attempts=attempts - 1)

@@ -12,11 +12,10 @@ from collections.abc import Iterable
 from django.db import connection
 
 LOCK_SPACE = 7041
-"""First half of the advisory lock keys used here; the second half is made from the customer's id."""
-
-
-def _half(customer_id: uuid.UUID) -> int:
-    return (customer_id.int & 0xFFFFFFFF) - 0x80000000
+"""First half of the advisory lock keys used here; the second half is a slot."""
+SLOTS = 256
+"""Customers share slots, so that a batch of a thousand customers does not fill the server's lock table: waiting now and
+then for a stranger's count costs milliseconds, a full lock table stops everybody."""
 
 
 def share_usage_lock(customer_ids: Iterable[uuid.UUID]) -> None:
@@ -31,6 +30,6 @@ def take_usage_lock(*customer_ids: uuid.UUID) -> None:
 
 def _lock(function: str, customer_ids: Iterable[uuid.UUID]) -> None:
     """Lock in one order, so that those who take several wait for each other in turn."""
-    halves = sorted({_half(customer_id) for customer_id in customer_ids})
+    slots = sorted({customer_id.int % SLOTS for customer_id in customer_ids})
     with connection.cursor() as cursor:
-        cursor.execute(f"SELECT {function}(%s, half) FROM unnest(%s::int[]) half", [LOCK_SPACE, halves])
+        cursor.execute(f"SELECT {function}(%s, slot) FROM unnest(%s::int[]) slot", [LOCK_SPACE, slots])

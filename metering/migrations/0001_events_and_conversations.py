@@ -42,9 +42,10 @@ class Migration(migrations.Migration):
                 ('body_sha256', models.BinaryField(max_length=32)),
                 ('received_at', models.DateTimeField()),
                 ('released_at', models.DateTimeField(null=True)),
+                ('refused_at', models.DateTimeField(help_text='Found unusable when it was to be released; see the reason.', null=True)),
             ],
             options={
-                'indexes': [models.Index(condition=models.Q(('released_at__isnull', True)), fields=['customer_key'], name='quarantine_waiting')],
+                'indexes': [models.Index(condition=models.Q(('refused_at__isnull', True), ('released_at__isnull', True)), fields=['customer_key'], name='quarantine_waiting')],
                 'constraints': [models.UniqueConstraint(fields=('body_sha256',), name='quarantined_once')],
             },
         ),

@@ -313,6 +313,24 @@ def test_an_invoice_voided_while_it_is_on_its_way_is_taken_back(desk: Desk, monk
     assert desk.charges_of(customer) == []
 
 
+def test_an_invoice_voided_just_before_it_is_created_is_not_created(desk: Desk, monkeypatch):
+    customer = desk.acme_with_card()
+    invoice = desk.invoice(customer, 4900)
+    customers = type(desk.client.v1.customers)
+    retrieve = customers.retrieve
+
+    def voided_just_now(self, *args):
+        monkeypatch.undo()
+        void_invoice(invoice.pk, now=desk.now)
+        collect_due(now=desk.now)
+        return retrieve(self, *args)
+
+    monkeypatch.setattr(customers, "retrieve", voided_just_now)
+    desk.collect()
+    assert in_its_state(invoice) == ("void", "done", "")
+    assert desk.stripe_invoices_of(customer) == []
+
+
 # Money that does not come
 
 

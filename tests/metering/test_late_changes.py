@@ -6,6 +6,7 @@ import pytest
 
 from metering.late_changes import take_late_days
 from metering.models import LateChange, MeterReading
+from metering.reading import count_settled, take_reading
 from plans.models import Customer
 from tests.cast import a_plan, a_scheme, acme, at, bolt, close, report, send, settled, subscribed
 from tests.metering.test_folding import void
@@ -100,3 +101,9 @@ def test_late_days_are_taken_once(customer: Customer) -> None:
     send([report("late", 24.5)])
     assert sorted(take_late_days(customer.id)) == [day(25), day(48.5)]
     assert take_late_days(customer.id) == []
+
+
+def test_a_reading_below_an_earlier_one_counts_whatever_the_days_it_takes_hold(customer: Customer) -> None:
+    send([report("late", 101, conversation="other")])  # settles at 125 h, and 200 h has been read
+    assert take_reading(customer.id, up_to=at(60)) == [day(125)]
+    assert count_settled(customer.id, at(100), at(200)) == {"simple": 1}

@@ -75,3 +75,14 @@ def test_the_longest_names_fit(width: str) -> None:
     assert send([report(long, customer=long, conversation=long)]) == ["quarantined"]
     create_customer(key=long, currency="USD", now=LATER)
     assert released() == 1
+
+
+def test_an_event_that_todays_rules_refuse_is_marked_and_holds_nobody_up() -> None:
+    send([report("e1"), report("e2")])
+    QuarantinedEvent.objects.filter(event_id="e1").update(body={"id": "e1"})
+    acme()
+    assert released() == 1
+    refused = QuarantinedEvent.objects.get(event_id="e1")
+    assert (refused.released_at, refused.refused_at) == (None, LATER)
+    assert "customer" in refused.reason
+    assert released() == 0
