@@ -12,7 +12,8 @@ AGREES = f"""
 SELECT invoice.number, invoice.status, c.task, c.state, c.stripe_status
 FROM billing_collection c {INVOICE}
 WHERE (invoice.status = 'void') <> (c.task = 'void')
-   OR c.task = 'collect' AND (invoice.status = 'paid') <> (c.state = 'done')
+   OR c.task = 'collect' AND (c.state = 'done')
+      <> (invoice.status = 'paid' OR invoice.status = 'uncollectible' AND c.stripe_status = 'void')
    OR c.state = 'sent' AND c.stripe_invoice_id IS NULL
 """
 PARKED = f"""
@@ -66,7 +67,7 @@ COLLECTING = (
     ),
     Invariant(
         "collection_agrees_with_its_invoice",
-        "A collection is done when its invoice is paid, and voids what is void.",
+        "A collection is done when its invoice is paid or, once written off, void at Stripe; it voids what is void.",
         AGREES,
     ),
     Invariant("collection_is_not_parked", "Nothing that Stripe says contradicts an invoice.", PARKED),

@@ -21,7 +21,7 @@ JOIN plans_subscription subscription ON subscription.id = line.subscription_id
 {FIRST_PHASE}
 WHERE line.kind = %(kind)s
 """
-# Adjustments on an invoice that was voided afterwards are given up, and not claimed again.
+# What stood on an invoice that is void by now counts as billed: it was given up, and is not claimed again.
 INVOICED_PERIODS = """
 WITH cycle AS (SELECT * FROM billing_invoice WHERE kind = 'cycle' AND status <> 'void'
 ), counted AS (
@@ -31,15 +31,12 @@ WITH cycle AS (SELECT * FROM billing_invoice WHERE kind = 'cycle' AND status <> 
     GROUP BY cycle.id, conversation.tier
 ), counts AS (SELECT id, jsonb_object_agg(tier, conversations)::text AS counts FROM counted GROUP BY id
 ), billed AS (
-    SELECT line.subscription_id, line.period_index,
-        coalesce(sum(line.amount) FILTER (WHERE invoice.status <> 'void'), 0)::bigint AS billed,
-        coalesce(sum(line.amount) FILTER (WHERE invoice.status = 'void'), 0)::bigint AS given_up
-    FROM billing_invoiceline line JOIN billing_invoice invoice ON invoice.id = line.invoice_id
-    WHERE line.kind IN ('usage', 'adjustment') GROUP BY line.subscription_id, line.period_index
+    SELECT subscription_id, period_index, sum(amount)::bigint AS billed FROM billing_invoiceline
+    WHERE kind IN ('usage', 'adjustment') GROUP BY subscription_id, period_index
 )
 SELECT customer.key AS customer, cycle.number AS invoice, cycle.period_start, cycle.period_end,
     cycle.plan_version_id AS plan_version, coalesce(counts.counts, '{}') AS counts,
-    coalesce(billed.billed, 0) AS billed, coalesce(billed.given_up, 0) AS given_up
+    coalesce(billed.billed, 0) AS billed
 FROM cycle JOIN plans_customer customer ON customer.id = cycle.customer_id LEFT JOIN counts ON counts.id = cycle.id
 LEFT JOIN billed ON billed.subscription_id = cycle.subscription_id AND billed.period_index = cycle.period_index
 WHERE NOT EXISTS (SELECT FROM metering_latechange late WHERE late.customer_id = cycle.customer_id
@@ -107,7 +104,7 @@ def wrongly_billed_periods(now: dt.datetime) -> Iterator[Row]:
     for period in paged(INVOICED_PERIODS):
         terms = book(period["plan_version"])
         owed = _usage_total(terms, msgspec.json.decode(period["counts"]))
-        if owed not in (period["billed"], period["billed"] + period["given_up"]):
+        if owed != period["billed"]:
             yield {**period, "owed": owed}
 
 

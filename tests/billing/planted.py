@@ -43,7 +43,8 @@ POSTINGS = {
 INVOICES = {
     "invoice_total_is_the_sum_of_its_lines": "DELETE FROM billing_invoiceline WHERE position = 0",
     "invoice_total_is_credit_applied_and_amount_due": """
-        ALTER TABLE billing_invoice DROP CONSTRAINT invoice_adds_up; UPDATE billing_invoice SET amount_due = total + 1""",
+        ALTER TABLE billing_invoice DROP CONSTRAINT invoice_adds_up;
+        UPDATE billing_invoice SET amount_due = total + 1""",
     "invoice_has_the_number_and_times_of_its_status": "UPDATE billing_invoice SET paid_at = NULL WHERE status = 'paid'",
     "invoice_numbers_have_no_gap": "UPDATE billing_invoicesequence SET last = last + 1",
     "invoice_number_was_given_by_a_sequence": "UPDATE billing_invoicesequence SET last = last - 1",

@@ -55,7 +55,7 @@ def _begin() -> None:
     subscribed(acme(), a_plan(rates=FLAT_RATES | {"standard": PACKAGES}))
     subscribed(bolt(), a_plan("metered", base_fee="0"))
     subscribed(cleo(timezone="Europe/Berlin"), a_plan("starter", base_fee="10.00"))
-    assert len(_bill(NOON)) == 2
+    assert len(billed(NOON)) == 2
 
 
 def _november() -> None:
@@ -76,10 +76,10 @@ def _november() -> None:
         now=NOON + dt.timedelta(days=5),
     )
     close(2.5, outcome="solved")
-    assert len(_bill(DECEMBER)) == 3
+    assert len(billed(DECEMBER)) == 3
     void_invoice(_invoice("cleo", InvoiceKind.START, 0).pk, now=DECEMBER)
     _put_card_on_file(acme())
-    _collect(DECEMBER)
+    collected(DECEMBER)
     _give_up(_invoice("cleo", InvoiceKind.CYCLE, 0))
 
 
@@ -90,26 +90,26 @@ def _december() -> None:
     void_event(bolt(), "b2", reason="a test call", now=DECEMBER)
     send([report("c2", DECEMBER, conversation="c2", customer="cleo")], now=DECEMBER)
     cancel_at_period_end(cleo().subscriptions.get(), now=DECEMBER)
-    assert [invoice.total for invoice in _bill(JANUARY) if invoice.total < 0]
-    _collect(JANUARY)
+    assert [invoice.total for invoice in billed(JANUARY) if invoice.total < 0]
+    collected(JANUARY)
 
 
 def _january() -> None:
     send([report("b9", JANUARY, conversation="b9", customer="bolt", tokens=(30_000, 0, 0, 0, 0))], now=JANUARY)
-    assert [invoice for invoice in _bill(FEBRUARY) if invoice.credit_applied]
-    _collect(FEBRUARY)
+    assert [invoice for invoice in billed(FEBRUARY) if invoice.credit_applied]
+    collected(FEBRUARY)
     send([report("open", NOW - dt.timedelta(minutes=30), conversation="open")], now=NOW)
-    _collect(NOW)
+    collected(NOW)
     _hear_from_stripe(NOW)
 
 
-def _bill(as_of: dt.datetime) -> list[Invoice]:
+def billed(as_of: dt.datetime) -> list[Invoice]:
     run = bill(as_of=as_of, now=as_of)
     assert not run.failed
     return list(Invoice.objects.filter(pk__in=run.invoices))
 
 
-def _collect(now: dt.datetime) -> None:
+def collected(now: dt.datetime) -> None:
     while collect_due(now=now):
         pass
 

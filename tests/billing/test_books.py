@@ -10,11 +10,13 @@ from django.db import connection, transaction
 
 from billing.books import INVARIANTS, UnknownInvariant, Violation, check
 from billing.books.conversations import FOLDS
+from billing.finalizing import void_invoice
 from metering.supplier_rates import forget_book
+from plans.customers import create_customer
 from sandbox.stripe_sandbox import StripeSandbox
 from tests.billing.planted import PLANTED
-from tests.billing.story import NOW, tell_story
-from tests.cast import acme, report, send
+from tests.billing.story import DECEMBER, JANUARY, NOW, billed, tell_story
+from tests.cast import NOON, a_plan, acme, report, send, subscribed
 
 # What a test does to the story is undone after it, like with any other test of the database.
 pytestmark = [pytest.mark.usefixtures("story"), pytest.mark.django_db]
@@ -90,6 +92,21 @@ def test_a_late_change_that_waits_for_its_invoice_is_no_violation() -> None:
     assert not found("invoiced_period_is_billed_as_counted_today")
     plant("DELETE FROM metering_latechange; UPDATE metering_conversation SET tier = 'simple' WHERE tier = 'enterprise'")
     assert found("invoiced_period_is_billed_as_counted_today")
+
+
+def test_an_adjustment_on_a_void_invoice_is_given_up() -> None:
+    subscribed(create_customer(key="dora", currency="USD", now=NOON), a_plan("dear", base_fee="0"))
+    billed(DECEMBER)
+    send([report("d1", 1, conversation="d1", customer="dora")], now=DECEMBER)
+    (invoice,) = billed(JANUARY)
+    assert invoice.total == 2
+    void_invoice(invoice.pk, now=JANUARY)
+    assert not found("invoiced_period_is_billed_as_counted_today")
+
+
+def test_a_written_off_invoice_that_is_void_at_stripe_is_done() -> None:
+    plant("UPDATE billing_collection SET state = 'done', stripe_status = 'void' WHERE stripe_status = 'uncollectible'")
+    assert not found("collection_agrees_with_its_invoice")
 
 
 def test_a_scheme_change_that_is_not_worked_off_is_no_violation() -> None:
