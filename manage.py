@@ -23,7 +23,8 @@ NEED_NO_DATABASE = {
 
 def main() -> None:
     os.environ.setdefault("DJANGO_SETTINGS_MODULE", "config.settings")
-    data_dir = Path(option("--data", sys.argv) or os.environ.get("PARLEY_DATA") or Path(__file__).parent / ".parley")
+    named = option("--data", sys.argv) if sys.argv[1:2] == ["serve"] else None
+    data_dir = Path(named or os.environ.get("PARLEY_DATA") or Path(__file__).parent / ".parley")
     os.environ["PARLEY_DATA"] = str(data_dir.resolve())
     with database(data_dir):
         from django.core.management import execute_from_command_line

@@ -12,15 +12,14 @@ from typing import NamedTuple
 
 from django.conf import settings
 from django.db import transaction
-from django.db.models import Exists, F, Max, OuterRef, Q, QuerySet
+from django.db.models import Exists, F, OuterRef, Q, QuerySet
 
 from billing.drafting import draft_adjustment, draft_cycle, draft_start
 from billing.finalizing import finalize_invoice
-from billing.models import BillingSchedule, Invoice, InvoiceKind
+from billing.models import BillingSchedule, Invoice
 from metering.models import LateChange
 from metering.reading import take_reading
 from metering.settling import settle
-from metering.usage_lock import take_usage_lock
 from plans.models import Subscription
 from plans.subscribing import agreement
 
@@ -116,27 +115,16 @@ def _draft_next(schedule: BillingSchedule, as_of: dt.datetime, now: dt.datetime)
     if index == START:
         invoice = draft_start(subscription, now=now)
     elif _is_over(subscription, index):
-        late_days = _read(subscription, as_of)
+        late_days = take_reading(subscription.customer_id, up_to=as_of)
         invoice = draft_adjustment(subscription, index - 1, late_days, now=now)
         return _schedule(schedule, index, None, invoice)
     else:
         end = agreement(subscription, index).period.end
-        late_days = _read(subscription, end)
+        late_days = take_reading(subscription.customer_id, up_to=end)
         invoice = draft_cycle(subscription, index, late_days, now=now)
     following = agreement(subscription, index + 1)
     over = _is_over(subscription, index + 1)
     return _schedule(schedule, index + 1, None if over else following.period.end + following.terms.grace, invoice)
-
-
-def _read(subscription: Subscription, up_to: dt.datetime) -> list[dt.date]:
-    """Take the customer's reading, and of all that is invoiced: what is recounted has to be settled first.
-
-    An invoiced period ends later where another subscription, or a run ahead of the clock, has been billed further.
-    """
-    take_usage_lock(subscription.customer_id)  # nobody else bills the customer between this look and the reading
-    invoiced = Invoice.objects.filter(customer=subscription.customer_id, kind=InvoiceKind.CYCLE)
-    invoiced_to = invoiced.aggregate(last=Max("period_end"))["last"]
-    return take_reading(subscription.customer_id, up_to=max(up_to, invoiced_to or up_to))
 
 
 def _is_over(subscription: Subscription, index: int) -> bool:

@@ -15,7 +15,7 @@ from django.db.models import Sum
 
 from billing.models import Invoice, InvoiceKind, InvoiceLine, InvoiceStatus, LineKind
 from metering.reading import changed_since, count_settled
-from plans.calendar import Period
+from plans.calendar import Period, time_zone
 from plans.models import Subscription
 from plans.money import format_amount, to_minor
 from plans.pricing import PricedTier, price_usage
@@ -68,7 +68,7 @@ def base_fee_line(agreed: Agreement) -> InvoiceLine:
     return _line(
         LineKind.BASE_FEE,
         agreed,
-        description=f"{agreed.plan_version.plan.name}, base fee {_span(period)}",
+        description=f"{agreed.plan_version.plan.name}, base fee {_span(agreed)}",
         quantity=1,
         unit_amount=terms.base_fee,
         amount=to_minor(terms.base_fee, terms.currency),
@@ -117,7 +117,7 @@ def adjustment_line(invoice: Invoice) -> InvoiceLine | None:
         LineKind.ADJUSTMENT,
         agreed,
         description=(
-            f"Usage of {_span(period)} that changed after invoice {invoice}: "
+            f"Usage of {_span(agreed)} that changed after invoice {invoice}: "
             f"{format_amount(owed, currency)} instead of {format_amount(billed, currency)} {currency}"
         ),
         quantity=1,
@@ -215,5 +215,9 @@ def _line(
     )
 
 
-def _span(period: Period) -> str:
-    return f"{period.start:%d %b %Y} to {period.end:%d %b %Y}"
+def _span(agreed: Agreement) -> str:
+    """The days of a period as the customer's calendar shows them, the last one included."""
+    zone = time_zone(agreed.subscription.timezone)
+    first = agreed.period.start.astimezone(zone)
+    last = (agreed.period.end - dt.timedelta(microseconds=1)).astimezone(zone)
+    return f"{first:%d %b %Y} to {last:%d %b %Y}"

@@ -63,7 +63,7 @@ def demonstrate(url: str, *, say: Say) -> Invoice:
     try:
         say("1. Acme agrees to a plan and puts a card on file.")
         agree(client, month)
-        say(f"2. Acme's product reports its conversations of {month:%B %Y} over REST.")
+        say(f"2. Acme's product reports its conversations of {month:%B %Y} over REST, a few of the calls twice.")
         report_usage(url, key, month)
     finally:
         client.close()
@@ -117,6 +117,7 @@ def bill_text(invoice: Invoice) -> str:
     """The bill as a person reads it."""
     currency, margin = invoice.currency, invoice_margin(invoice)
     last_day = invoice.period_end - dt.timedelta(seconds=1)
+    start = Invoice.objects.filter(subscription=invoice.subscription, kind=InvoiceKind.START).first()
     rows: list[tuple[str, ...]] = [("", "used", "included", "overage", "amount")]
     for line in invoice.lines.all():
         details = line.details
@@ -135,6 +136,7 @@ def bill_text(invoice: Invoice) -> str:
             f"  {'total ' + currency:<{width}}{format_amount(invoice.total, currency):>44}",
             "",
             *(f"  {line.description}" for line in invoice.lines.all() if line.tier),
+            f"  Base fees are due in advance: {start} charged the first." if start else "",
             "",
             f"  supplier cost  {_dollars(margin.cost_nanos)} USD, of it {_dollars(margin.retry_nanos)} "
             "wasted on failed and repeated calls",

@@ -1,10 +1,12 @@
 """Which part of the house answers which URL."""
 
 from django.urls import include, path
+from django.views.generic import RedirectView
 
 from billing.views.stripe_webhook import stripe_webhook
 
 urlpatterns = [
+    path("", RedirectView.as_view(url="/admin/")),
     path("admin/", include("console.urls")),
     path("v1/", include("api.urls")),
     path("v1/", include("billing.urls")),

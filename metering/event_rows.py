@@ -3,10 +3,11 @@
 import datetime as dt
 import uuid
 from collections.abc import Iterable, Sequence
-from typing import Any
 
+import msgspec
 from django.db import connection
 
+from metering.packed_arrays import instants, raw_cursor, texts, uuids
 from metering.sittings import MeteredEvent, chronological
 
 COLUMNS = MeteredEvent.__struct_fields__
@@ -28,17 +29,19 @@ UPDATE metering_event e SET {", ".join(f"{name} = n.{name}" for name in COLUMNS[
 FROM unnest({", ".join(f"%s::{kind}[]" for kind in _TYPES)}) n ({_LIST})
 WHERE e.customer_id = n.customer_id AND e.event_id = n.event_id
 """
-SELECT_CONVERSATION = f"""
-SELECT {_LIST} FROM metering_event
-WHERE customer_id = %s AND conversation = %s
-  AND occurred_at >= %s AND occurred_at <= coalesce(%s::timestamptz, 'infinity')
+SELECT_CONVERSATIONS = f"""
+SELECT r.place, {", ".join(f"e.{name}" for name in COLUMNS)}
+FROM unnest(%s::uuid[], %s::text[], %s::timestamptz[], %s::timestamptz[]) WITH ORDINALITY
+  r (customer_id, reference, since, until, place)
+JOIN metering_event e ON e.customer_id = r.customer_id AND e.conversation = r.reference
+  AND e.occurred_at >= r.since AND e.occurred_at <= coalesce(r.until, 'infinity')
 """
 
 
 def read_stored(keys: Sequence[tuple[uuid.UUID, str]]) -> list[MeteredEvent]:
     """The events already stored under these (customer, event id) keys, locked in key order."""
-    with connection.cursor() as cursor:
-        cursor.execute(SELECT_STORED, [[key[0] for key in keys], [key[1] for key in keys]])
+    with raw_cursor() as cursor:
+        cursor.execute(SELECT_STORED, [uuids([key[0] for key in keys]), texts([key[1] for key in keys])])
         return [MeteredEvent(*row) for row in cursor.fetchall()]
 
 
@@ -47,23 +50,33 @@ def insert(events: Iterable[MeteredEvent]) -> None:
     with connection.cursor() as cursor, cursor.copy(COPY_EVENTS) as copy:
         copy.set_types(_TYPES)
         for event in events:
-            copy.write_row(_values(event))
+            copy.write_row(msgspec.structs.astuple(event))
 
 
-def update(events: Sequence[MeteredEvent]) -> None:
+def update(events: Iterable[MeteredEvent]) -> None:
     """Overwrite stored events with their merged or corrected state."""
+    columns = zip(*map(msgspec.structs.astuple, events), strict=True)
     with connection.cursor() as cursor:
-        cursor.execute(UPDATE_EVENTS, [list(column) for column in zip(*map(_values, events), strict=True)])
+        cursor.execute(UPDATE_EVENTS, [list(column) for column in columns])
 
 
-def of_conversation(
-    customer_id: uuid.UUID, conversation: str, *, since: dt.datetime, until: dt.datetime | None = None
-) -> list[MeteredEvent]:
-    """A reference's events from `since` to `until`, both included, in chronological order."""
-    with connection.cursor() as cursor:
-        cursor.execute(SELECT_CONVERSATION, [customer_id, conversation, since, until])
-        return sorted((MeteredEvent(*row) for row in cursor.fetchall()), key=chronological)
-
-
-def _values(event: MeteredEvent) -> tuple[Any, ...]:
-    return tuple([getattr(event, name) for name in COLUMNS])
+def of_conversations(
+    references: Sequence[tuple[uuid.UUID, str]],
+    since: Sequence[dt.datetime],
+    until: Sequence[dt.datetime | None] | None = None,
+) -> list[list[MeteredEvent]]:
+    """The events of each (customer, reference), from its `since` to its `until`, both included, in time's order."""
+    found: list[list[MeteredEvent]] = [[] for _ in references]
+    with raw_cursor() as cursor:
+        cursor.execute(
+            SELECT_CONVERSATIONS,
+            [
+                uuids([customer_id for customer_id, _ in references]),
+                texts([reference for _, reference in references]),
+                instants(since),
+                instants(until or [None] * len(references)),
+            ],
+        )
+        for place, *row in cursor.fetchall():
+            found[place - 1].append(MeteredEvent(*row))
+    return [sorted(events, key=chronological) for events in found]

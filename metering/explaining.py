@@ -47,11 +47,8 @@ def tiering_of(conversation: Conversation, *, now: dt.datetime) -> Tiering:
 
 def explain_conversation(conversation: Conversation, *, now: dt.datetime) -> Explanation:
     """The explanation of the tier of `tiering_of`, with the event that crossed the first limit."""
-    events = event_rows.of_conversation(
-        conversation.customer_id,
-        conversation.reference,
-        since=conversation.opened_at,
-        until=conversation.settles_at,
+    (events,) = event_rows.of_conversations(
+        [(conversation.customer_id, conversation.reference)], [conversation.opened_at], [conversation.settles_at]
     )
     return explain(sitting_of(conversation), events, rules_for(conversation, now=now))
 

@@ -2,11 +2,11 @@
 
 Events that come in order extend the reference's last sitting or open the next one, from counters alone. Whatever
 disturbs the past of a reference (an event before its last sitting, a changed or voided event, a close) makes it be cut
-anew from its stored events, beginning with the sitting that was disturbed. Both ways are the same `cut`.
+anew from its stored events, beginning with the sitting that was disturbed: what lies before that cannot change. Both
+ways are the same `cut`.
 
-The row of a reference's first sitting is its lock: whoever folds a reference holds it. Who found no such row takes the
-reference for new, even if a look later would show one: so two transactions that both open a reference always collide on
-the unique (customer, reference, ordinal), and one of them is run again.
+Whoever folds a reference holds its row of the reference table; so folds of one reference follow each other, and each
+sees what the one before has stored (READ COMMITTED: every statement looks afresh).
 """
 
 import datetime as dt
@@ -15,9 +15,12 @@ from collections import defaultdict
 from collections.abc import Iterable, Mapping
 
 from metering import conversation_rows, event_rows
-from metering.conversation_rows import ConversationWrites, Reference, StoredSitting
-from metering.sittings import Boundaries, Boundary, MeteredEvent, chronological, cut
+from metering.conversation_rows import Reference, StoredSitting
+from metering.conversation_writes import ConversationWrites
+from metering.sittings import Boundaries, Boundary, MeteredEvent, Sitting, chronological, cut, reaches_back
 from plans.schemes import scheme_spans
+
+LATEST = dt.datetime.max.replace(tzinfo=dt.UTC)
 
 
 def load_boundaries(customer_ids: Iterable[uuid.UUID]) -> dict[uuid.UUID, Boundaries]:
@@ -30,51 +33,62 @@ def load_boundaries(customer_ids: Iterable[uuid.UUID]) -> dict[uuid.UUID, Bounda
     return {customer_id: Boundaries(spans, default) for customer_id, spans in own.items()}
 
 
-def fold(new: Iterable[MeteredEvent], disturbed: Mapping[Reference, dt.datetime], *, now: dt.datetime) -> None:
+def fold(
+    new: Iterable[MeteredEvent],
+    disturbed: Mapping[Reference, dt.datetime],
+    *,
+    closed: Iterable[Reference] = (),
+    now: dt.datetime,
+) -> None:
     """Fold stored events into their conversations.
 
     `new` are events just stored for the first time; `disturbed` names references of which something else changed, with
-    the earliest instant concerned. The caller holds the customers' usage lock.
+    the earliest instant concerned; `closed` those of them that got a close. The caller holds the customers' usage lock.
     """
     arrived: dict[Reference, list[MeteredEvent]] = defaultdict(list)
     for event in new:
         arrived[event.customer_id, event.conversation].append(event)
-    references = sorted({*arrived, *disturbed})
+    references = sorted({*arrived, *disturbed}, key=_in_order)
     if not references:
         return
     boundaries = load_boundaries({customer_id for customer_id, _ in references})
-    locked = conversation_rows.lock(references)
-    last = conversation_rows.last_sittings(sorted(locked))
-    closing = conversation_rows.references_with_closes(references)
+    heads = conversation_rows.lock(references, set(closed))
     writes = ConversationWrites(now)
-    for reference in references:
+    to_cut_anew: dict[Reference, dt.datetime] = {}
+    for reference, head in zip(references, heads, strict=True):
         events = sorted(arrived.get(reference, ()), key=chronological)
-        stored = last.get(reference)
-        since = min([*(event.occurred_at for event in events[:1]), *_instants(disturbed.get(reference))])
-        if reference in disturbed or reference in closing or (stored and since < stored.sitting.opened_at):
-            sittings = conversation_rows.sittings(reference) if reference in locked else []
-            _cut_anew(reference, since, sittings, boundaries[reference[0]], writes)
+        since = min(events[0].occurred_at if events else LATEST, disturbed.get(reference, LATEST))
+        if reference in disturbed or head.closed or _is_past(since, head.last, boundaries[reference[0]]):
+            to_cut_anew[reference] = since
         else:
-            _extend(reference, events, stored, boundaries[reference[0]], writes)
+            _extend(reference, events, head.last, boundaries[reference[0]], writes)
+    _cut_anew(to_cut_anew, boundaries, writes)
     writes.flush()
 
 
-def _instants(instant: dt.datetime | None) -> list[dt.datetime]:
-    return [] if instant is None else [instant]
+def _in_order(reference: Reference) -> tuple[int, str]:
+    return reference[0].int, reference[1]
+
+
+def _is_past(instant: dt.datetime, last: StoredSitting | None, boundaries: Boundaries) -> bool:
+    """Whether an event at this instant disturbs what is before the reference's last sitting, or where that begins."""
+    if last is None or instant >= last.sitting.opened_at:
+        return False
+    return last.ordinal > 1 or not reaches_back(last.sitting, instant, boundaries)
 
 
 def _extend(
     reference: Reference,
     events: list[MeteredEvent],
-    stored: StoredSitting | None,
+    last: StoredSitting | None,
     boundaries: Boundaries,
     writes: ConversationWrites,
 ) -> None:
-    ordinal = stored.ordinal if stored else 0
-    if stored and events[0].occurred_at <= stored.sitting.settles_at:
-        writes.touch(reference[0], stored.sitting.settles_at)
-        sittings = cut(events, boundaries, stored.sitting)
-        writes.update(reference, stored.id, sittings.pop(0))
+    ordinal = last.ordinal if last else 0
+    if last and events[0].occurred_at <= last.sitting.settles_at:
+        writes.touch(reference[0], last.sitting.settles_at)
+        sittings = cut(events, boundaries, last.sitting)
+        writes.update(reference, last.id, sittings.pop(0))
     else:  # the last sitting is over, and stays as it is
         sittings = cut(events, boundaries)
     for sitting in sittings:
@@ -83,23 +97,40 @@ def _extend(
 
 
 def _cut_anew(
-    reference: Reference,
-    since: dt.datetime,
-    stored: list[StoredSitting],
-    boundaries: Boundaries,
-    writes: ConversationWrites,
+    since: Mapping[Reference, dt.datetime], boundaries: Mapping[uuid.UUID, Boundaries], writes: ConversationWrites
 ) -> None:
-    kept = max((index for index, row in enumerate(stored) if row.sitting.opened_at <= since), default=0)
-    stored = stored[kept:]
-    if stored:
-        since = min(since, stored[0].sitting.opened_at)
-    sittings = cut(event_rows.of_conversation(*reference, since=since), boundaries)
-    first = stored[0].ordinal if stored else 1
+    """Cut references from their stored events, each from the sitting that an instant disturbs on."""
+    if not since:
+        return
+    references = list(since)
+    stored = [
+        _from_the_disturbed(rows, since[reference])
+        for reference, rows in zip(references, conversation_rows.sittings(references), strict=True)
+    ]
+    begins = [
+        min(since[reference], rows[0].sitting.opened_at) if rows else since[reference]
+        for reference, rows in zip(references, stored, strict=True)
+    ]
+    events = event_rows.of_conversations(references, begins)
+    for reference, rows, own_events in zip(references, stored, events, strict=True):
+        _replace(reference, rows, cut(own_events, boundaries[reference[0]]), writes)
+
+
+def _from_the_disturbed(rows: list[StoredSitting], since: dt.datetime) -> list[StoredSitting]:
+    """The sitting that holds or precedes the instant, and those after it."""
+    first = max((index for index, row in enumerate(rows) if row.sitting.opened_at <= since), default=0)
+    return rows[first:]
+
+
+def _replace(
+    reference: Reference, rows: list[StoredSitting], sittings: list[Sitting], writes: ConversationWrites
+) -> None:
+    first = rows[0].ordinal if rows else 1
     for index, sitting in enumerate(sittings):
-        if index >= len(stored):
+        if index >= len(rows):
             writes.insert(reference, first + index, sitting)
-        elif sitting != stored[index].sitting:
-            writes.touch(reference[0], stored[index].sitting.settles_at)
-            writes.update(reference, stored[index].id, sitting)
-    for row in stored[len(sittings) :]:
+        elif sitting != rows[index].sitting:
+            writes.touch(reference[0], rows[index].sitting.settles_at)
+            writes.update(reference, rows[index].id, sitting)
+    for row in rows[len(sittings) :]:
         writes.delete(reference, row)

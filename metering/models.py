@@ -16,6 +16,7 @@ from plans.models import Customer, TierSchemeVersion
 
 __all__ = [
     "Conversation",
+    "ConversationReference",
     "Correction",
     "Event",
     "LateChange",
@@ -75,11 +76,22 @@ class Event(models.Model):
     class Meta:
         indexes = [
             models.Index(fields=["customer", "conversation", "occurred_at"], name="event_by_conversation"),
-            models.Index(fields=["customer", "conversation"], name="event_closes", condition=Q(kind="close")),
         ]
 
     def __str__(self) -> str:
         return self.event_id
+
+
+class ConversationReference(models.Model):
+    """A conversation reference of a customer: the row to hold while its sittings change."""
+
+    pk = models.CompositePrimaryKey("customer_id", "reference")
+    customer = _shard_key()
+    reference = models.TextField(db_collation="C")
+    closed = models.BooleanField(help_text="Whether it was ever closed explicitly.")
+
+    def __str__(self) -> str:
+        return self.reference
 
 
 class Conversation(models.Model):

@@ -16,6 +16,8 @@ from metering.models import Conversation
 from metering.usage_lock import take_usage_lock
 from plans.models import SchemeChange
 
+REFERENCES_A_FOLD = 1_000
+
 
 def recut_changed_schemes(*, now: dt.datetime) -> int:
     """Work off the scheme changes; returns how many references were cut anew."""
@@ -39,5 +41,9 @@ def _recut_customer(customer_id: uuid.UUID, since: dt.datetime, *, now: dt.datet
     for reference, opened_at in rows.values_list("reference", "opened_at"):
         key = (customer_id, reference)
         earliest[key] = min(opened_at, earliest.get(key, opened_at))
-    fold([], earliest, now=now)
-    return len(earliest)
+    references = list(earliest)
+    for start in range(0, len(references), REFERENCES_A_FOLD):
+        fold(
+            [], {reference: earliest[reference] for reference in references[start : start + REFERENCES_A_FOLD]}, now=now
+        )
+    return len(references)

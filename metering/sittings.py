@@ -130,9 +130,9 @@ def chronological(event: MeteredEvent) -> tuple[dt.datetime, bool]:
 def cut(events: Iterable[MeteredEvent], boundaries: Boundaries, current: Sitting | None = None) -> list[Sitting]:
     """Cut chronologically sorted events into sittings.
 
-    `current` is the reference's last sitting so far, extended in place and returned first; no event may be earlier
-    than its opening. Without it, every event of the reference (from an opening on) has to be given. A close outside
-    any sitting closes nothing; voided events do not count.
+    `current` is the reference's last sitting so far, extended in place and returned first; an event may be earlier than
+    its opening only where `reaches_back` says so. Without it, every event of the reference (from an opening on) has to
+    be given. A close outside any sitting closes nothing; voided events do not count.
     """
     sittings = [] if current is None else [current]
     for event in events:
@@ -145,6 +145,18 @@ def cut(events: Iterable[MeteredEvent], boundaries: Boundaries, current: Sitting
             sittings.append(current)
         _add(current, event)
     return sittings
+
+
+def reaches_back(first: Sitting, earlier: dt.datetime, boundaries: Boundaries) -> bool:
+    """Whether a reference's first sitting simply opens at an earlier instant, all of its events still in it.
+
+    So it is with calls that overtake each other on their way. `first` must never have been closed.
+    """
+    return (
+        boundaries.at(earlier).version_id == first.boundary_id
+        and first.opened_at <= earlier + first.idle_timeout
+        and first.last_event_at <= earlier + first.max_age
+    )
 
 
 def replayed(events: Iterable[MeteredEvent]) -> Iterator[tuple[MeteredEvent, Sitting]]:
@@ -177,6 +189,7 @@ def _add(sitting: Sitting, event: MeteredEvent) -> None:
     if event.kind == CLOSE:
         sitting.closed_at = min(sitting.closed_at or event.occurred_at, event.occurred_at)
     else:
+        sitting.opened_at = min(sitting.opened_at, event.occurred_at)
         sitting.last_event_at = max(sitting.last_event_at, event.occurred_at)
         _count(sitting, event)
     settles_at = min(sitting.last_event_at + sitting.idle_timeout, sitting.opened_at + sitting.max_age)
@@ -224,4 +237,5 @@ def _cost(sitting: Sitting, event: MeteredEvent, retry: bool) -> None:
 
 def folded_values(sitting: Sitting) -> tuple[Any, ...]:
     """The sitting's values in the order of FOLDED_FIELDS."""
-    return tuple(getattr(sitting, name) for name in FOLDED_FIELDS)
+    boundary_id, _, _, *values = msgspec.structs.astuple(sitting)
+    return boundary_id, *values

@@ -2,6 +2,7 @@
 
 import datetime as dt
 from collections.abc import Sequence
+from functools import lru_cache
 from typing import NamedTuple
 
 import msgspec
@@ -189,7 +190,12 @@ def unpriced_tiers(version: PlanVersion) -> list[str]:
 
 def terms_of(version: PlanVersion) -> Terms:
     """The agreed terms of a plan version."""
-    return parse_terms(msgspec.json.decode(version.terms))
+    return _read(version.terms)
+
+
+@lru_cache(maxsize=256)
+def _read(written: str) -> Terms:
+    return parse_terms(msgspec.json.decode(written))
 
 
 def _scheme_of(terms: Terms) -> TierScheme:

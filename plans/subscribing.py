@@ -1,6 +1,7 @@
 """How does a customer come onto a plan and leave it again, and which period is it in?"""
 
 import datetime as dt
+import uuid
 from typing import NamedTuple
 
 from django.db import IntegrityError, transaction
@@ -17,6 +18,7 @@ from plans.models import (
     VersionStatus,
 )
 from plans.publishing import terms_of, unpriced_tiers
+from plans.schemes import DEFAULT_SCHEME
 from plans.terms import Terms
 
 LONGEST_BACKDATING = dt.timedelta(days=3660)
@@ -68,10 +70,16 @@ def subscribe(
             SubscriptionPhase.objects.create(
                 subscription=subscription, customer=customer, plan_version=agreed, starts_at=starts_at
             )
-            SchemeChange.objects.create(customer=customer, since=starts_at)
+            _note_scheme(customer.id, agreed, since=starts_at)
             return subscription
     except IntegrityError as error:
         raise SubscriptionOverlaps(f"{customer.key} has a subscription at that time") from error
+
+
+def _note_scheme(customer_id: uuid.UUID, version: PlanVersion, *, since: dt.datetime) -> None:
+    """Where a subscription begins or ends, its plan's scheme takes turns with the default one, if it is another."""
+    if version.tier_scheme.code != DEFAULT_SCHEME:
+        SchemeChange.objects.create(customer_id=customer_id, since=since)
 
 
 def _version_to_sell(customer: Customer, plan: Plan, number: int | None) -> PlanVersion:
@@ -109,7 +117,7 @@ def cancel_at_period_end(subscription: Subscription, *, now: dt.datetime, previe
             return subscription
         subscription.save(update_fields=["ends_at", "canceled_at"])
         subscription.phases.filter(ends_at=None).update(ends_at=subscription.ends_at)
-        SchemeChange.objects.create(customer_id=subscription.customer_id, since=subscription.ends_at)
+        _note_scheme(subscription.customer_id, _version_at(subscription, instant), since=subscription.ends_at)
         return subscription
 
 
@@ -139,5 +147,5 @@ def anchor_of(subscription: Subscription) -> Anchor:
 
 
 def _version_at(subscription: Subscription, instant: dt.datetime) -> PlanVersion:
-    phases = subscription.phases.select_related("plan_version__plan").filter(starts_at__lte=instant)
-    return phases.order_by("-starts_at")[0].plan_version
+    phases = subscription.phases.select_related("plan_version__plan", "plan_version__tier_scheme")
+    return phases.filter(starts_at__lte=instant).order_by("-starts_at")[0].plan_version

@@ -257,7 +257,8 @@ def _assert_adjustments_name_their_period(customer: Customer) -> None:
         )
         assert (line.period_start, line.period_end) == (invoice.period_start, invoice.period_end)
         assert line.details["invoice"] == invoice.number
-        assert f"{line.period_start:%d %b %Y} to {line.period_end:%d %b %Y}" in line.description
+        assert line.description.startswith("Usage of ")
+        assert f"that changed after invoice {invoice.number}: " in line.description
         assert line.amount != 0
         same = InvoiceLine.objects.filter(invoice=line.invoice, subscription=line.subscription)
         assert same.filter(period_index=line.period_index, kind__in=["usage", "adjustment"]).get() == line

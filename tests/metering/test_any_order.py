@@ -34,23 +34,24 @@ def merged_events(customer: Customer, reports: list[Report]) -> list[MeteredEven
     return list(merged.values())
 
 
+def stored_events(customer: Customer, reference: str) -> list[MeteredEvent]:
+    return event_rows.of_conversations([(customer.id, reference)], [at(-99999)])[0]
+
+
 def cut_from_scratch(customer: Customer) -> dict[str, list[Any]]:
     """Every reference cut from all its stored events at once."""
     boundaries = load_boundaries([customer.id])[customer.id]
     references = set(Event.objects.filter(customer=customer).values_list("conversation", flat=True))
-    return {
-        reference: cut(event_rows.of_conversation(customer.id, reference, since=at(-99999)), boundaries)
-        for reference in references
-    }
+    return {reference: cut(stored_events(customer, reference), boundaries) for reference in references}
 
 
 def assert_folded_right(customer: Customer, reports: list[Report]) -> None:
     by_id = {event.event_id: event for event in merged_events(customer, reports)}
     for reference, expected in cut_from_scratch(customer).items():
-        stored = stored_sittings((customer.id, reference))
+        (stored,) = stored_sittings([(customer.id, reference)])
         assert [row.sitting for row in stored] == expected
         assert [row.ordinal for row in stored] == list(range(1, len(expected) + 1))
-        for event in event_rows.of_conversation(customer.id, reference, since=at(-99999)):
+        for event in stored_events(customer, reference):
             own = msgspec.structs.replace(by_id.pop(event.event_id), rate_id=event.rate_id, cost_nanos=event.cost_nanos)
             assert event == own
     assert not by_id

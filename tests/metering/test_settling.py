@@ -156,7 +156,7 @@ def test_settling_in_sql_is_the_pure_rule_and_can_be_done_at_any_time(
                 settled()
         settled()
         for row in Conversation.objects.filter(customer=customer).select_related("scheme_version"):
-            fold = stored_sittings((customer.id, row.reference))[row.ordinal - 1].sitting
+            fold = stored_sittings([(customer.id, row.reference)])[0][row.ordinal - 1].sitting
             turns, tokens = count_turns(fold), count_tokens(fold, basis, count_retries)
             tiers = [
                 TierLimits(*tier) for tier in row.scheme_version.tiers.values_list("code", "max_turns", "max_tokens")

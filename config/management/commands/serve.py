@@ -22,8 +22,8 @@ from django.core.management.base import BaseCommand, CommandError, CommandParser
 from django.db import connections
 from django.utils import timezone
 
+from config import operator_login
 from config.embedded_postgres import EmbeddedPostgres
-from config.operator_login import ensure_operator
 from config.processes import Supervisor, kill_survivors
 from config.programs import Addresses, PortTaken, choose_addresses, programs
 from metering.catalogue import sync_rates
@@ -48,12 +48,13 @@ class Command(BaseCommand):
         data_dir = Path(settings.DATA_DIR).resolve()
         data_dir.mkdir(parents=True, exist_ok=True)
         with only_server_of(data_dir), noted_stop_signals() as received:
+            self.say("Starting, which takes some seconds ...")
             if killed := kill_survivors(data_dir):
                 self.say(f"Ended {killed} processes left by a server that was killed.")
             call_command("migrate", interactive=False, verbosity=0)
             sync_rates(timezone.now())
             if embedded_database(data_dir) is not None:
-                ensure_operator(data_dir)
+                operator_login.ensure_operator(data_dir)
             connections.close_all()
             try:
                 addresses = choose_addresses(data_dir, options["port"])
@@ -85,7 +86,8 @@ class Command(BaseCommand):
 
     def announce(self, addresses: Addresses) -> None:
         self.say(f"Parley is at {addresses.url}/")
-        self.say(f"  console:  {addresses.url}/admin/")
+        login = addresses.data_dir / operator_login.FILE
+        self.say(f"  console:  {addresses.url}/admin/" + (f" (login in {login})" if login.exists() else ""))
         self.say(f"  API docs: {addresses.url}/v1/docs")
         self.say(f"  data:     {addresses.data_dir}")
         self.say("Ctrl-C stops it.")

@@ -19,4 +19,4 @@ class Command(BaseCommand):
     def handle(self, *args: Any, **options: Any) -> None:
         with tqdm(desc="settled", unit=" conversations", disable=None) as bar:
             settled = settle(as_of=options["as_of"], now=timezone.now(), progress=bar.update)
-        self.stdout.write(f"{settled:,} conversations settled as of {options['as_of'].isoformat()}")
+        self.stdout.write(f"{settled:,} conversations settled as of {options['as_of'].isoformat(timespec='seconds')}")
