@@ -64,7 +64,7 @@ def draft_adjustment(
 
 def base_fee_line(agreed: Agreement) -> InvoiceLine:
     """The base fee of a whole period."""
-    terms, period = agreed.terms, agreed.period
+    terms = agreed.terms
     return _line(
         LineKind.BASE_FEE,
         agreed,

@@ -95,9 +95,9 @@ def test_an_unknown_scope_is_refused_by_the_function_and_by_the_database():
 
 def test_the_command_prints_the_key_and_nothing_else():
     out = StringIO()
-    call_command("create_api_key", "demo", "--scopes", "ingest, read", "--customer", "acme", stdout=out)
+    call_command("create_api_key", "demo", "--scopes", " ingest ", "--customer", "acme", stdout=out)
     key = find_key(out.getvalue().removesuffix("\n"), now=ApiKey.objects.get().created_at)
-    assert (key.name, key.scopes, key.customer_key) == ("demo", ["ingest", "read"], "acme")
+    assert (key.name, key.scopes, key.customer_key) == ("demo", ["ingest"], "acme")
 
 
 def test_the_command_names_an_unknown_scope():
