@@ -8,11 +8,15 @@ import datetime as dt
 import uuid
 
 from django.conf import settings
-from django.db import transaction
-from django.db.models import F
+from django.db import connection, transaction
 
 from billing.ledger import credit_balance, reverse, transfer
-from billing.models import AccountKind, Collection, Invoice, InvoiceSequence, InvoiceStatus
+from billing.models import AccountKind, Collection, Invoice, InvoiceStatus
+
+NEXT_NUMBER = """
+INSERT INTO billing_invoicesequence AS given (prefix, last) VALUES (%s, 1)
+ON CONFLICT (prefix) DO UPDATE SET last = given.last + 1 RETURNING last
+"""
 
 
 class InvoiceAlreadyFinalized(Exception):
@@ -89,6 +93,6 @@ def _post(invoice: Invoice, now: dt.datetime) -> None:
 def _next_number() -> str:
     """The next number of the sequence; whoever comes second waits for the first to commit or to give it back."""
     prefix = settings.INVOICE_NUMBER_PREFIX
-    InvoiceSequence.objects.bulk_create([InvoiceSequence(prefix=prefix)], ignore_conflicts=True)
-    InvoiceSequence.objects.filter(prefix=prefix).update(last=F("last") + 1)
-    return f"{prefix}{InvoiceSequence.objects.get(prefix=prefix).last:06d}"
+    with connection.cursor() as cursor:
+        cursor.execute(NEXT_NUMBER, [prefix])
+        return f"{prefix}{cursor.fetchone()[0]:06d}"

@@ -5,6 +5,7 @@ import uuid
 from typing import NamedTuple
 
 from django.db import IntegrityError, transaction
+from django.db.models import Prefetch, prefetch_related_objects
 
 from plans.calendar import Anchor, Period, period, period_at
 from plans.models import (
@@ -22,6 +23,10 @@ from plans.schemes import DEFAULT_SCHEME
 from plans.terms import Terms
 
 LONGEST_BACKDATING = dt.timedelta(days=3660)
+WITH_PHASES = Prefetch(
+    "phases", SubscriptionPhase.objects.select_related("plan_version__plan", "plan_version__tier_scheme")
+)
+"""What a subscription has to be read with to say what it agrees."""
 
 
 class SubscriptionRefused(ValueError):
@@ -147,5 +152,6 @@ def anchor_of(subscription: Subscription) -> Anchor:
 
 
 def _version_at(subscription: Subscription, instant: dt.datetime) -> PlanVersion:
-    phases = subscription.phases.select_related("plan_version__plan", "plan_version__tier_scheme")
-    return phases.filter(starts_at__lte=instant).order_by("-starts_at")[0].plan_version
+    prefetch_related_objects([subscription], WITH_PHASES)  # once for a subscription; it is asked for every period
+    begun = [phase for phase in subscription.phases.all() if phase.starts_at <= instant]
+    return max(begun, key=lambda phase: phase.starts_at).plan_version

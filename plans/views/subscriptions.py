@@ -15,6 +15,7 @@ from api.problems import not_found
 from api.strict_json import Body, Instant
 from plans.models import Subscription
 from plans.subscribing import (
+    WITH_PHASES,
     AlreadyEnding,
     SubscriptionOverlaps,
     SubscriptionRefused,
@@ -107,7 +108,7 @@ class Subscriptions(Endpoint):
 
     @operation(scope="read", query=SubscriptionFilter, returns=Page[SubscriptionOut], summary="List subscriptions")
     def get(self, request: Request, query: SubscriptionFilter) -> Page[SubscriptionOut]:
-        rows = Subscription.objects.select_related("customer")
+        rows = Subscription.objects.select_related("customer").prefetch_related(WITH_PHASES)
         if query.customer is not None:
             rows = rows.filter(customer=get_customer(query.customer))
         return paginated(request, rows, to_json=subscription_out, limit=query.limit, cursor=query.cursor)
