@@ -97,6 +97,8 @@ def _bring_to_stripe(client: stripe.StripeClient, collection: Collection, now: d
     stripe_steps.compare(client, invoice, stripe_id)
     _go_on(collection)
     stripe_steps.finalize(client, invoice, stripe_id, now=now)
+    if not by_card:
+        _mail(client, collection, stripe_id, now)
     _go_on(collection, state=Collection.State.SENT, not_before=now + LOOK_AGAIN_AFTER, attempts=0, last_error="")
     _charge_if_time(client, collection, stripe_id, now)
 
@@ -131,6 +133,16 @@ def _take_back(client: stripe.StripeClient, collection: Collection, now: dt.date
 
 
 # --- on the way -----------------------------------------------------------------------------------------------------
+
+
+def _mail(client: stripe.StripeClient, collection: Collection, stripe_id: str, now: dt.datetime) -> None:
+    """Tell a customer without a card; one without an address cannot be told, but still finds the invoice's page."""
+    if ask(lambda: stripe_steps.status_of(client, stripe_id)) != "open":
+        return
+    try:
+        stripe_steps.mail(client, collection.invoice, stripe_id, now=now)
+    except StripeRefused as error:
+        _go_on(collection, payment_error=f"not mailed: {error}")
 
 
 def _charge_if_time(client: stripe.StripeClient, collection: Collection, stripe_id: str, now: dt.datetime) -> None:

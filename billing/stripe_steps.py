@@ -126,6 +126,18 @@ def finalize(client: stripe.StripeClient, invoice: Invoice, stripe_id: str, *, n
     _once(invoice, "finalize", send, find, now)
 
 
+def mail(client: stripe.StripeClient, invoice: Invoice, stripe_id: str, *, now: dt.datetime) -> None:
+    """Have Stripe mail the open invoice, with its page to pay on; a mail that comes twice does no harm."""
+
+    def find(since: dt.datetime) -> str | None:
+        return None if status_of(client, stripe_id) == "open" else stripe_id
+
+    def send(options: stripe.RequestOptions) -> str:
+        return client.v1.invoices.send_invoice(stripe_id, {}, options).id
+
+    _once(invoice, "mail", send, find, now)
+
+
 def charge(client: stripe.StripeClient, invoice: Invoice, stripe_id: str, *, attempt: int, now: dt.datetime) -> None:
     """Charge the customer's card. A decline is StripeRefused; the next attempt has a number and so a key of its own."""
 

@@ -77,7 +77,7 @@ def test_without_a_card_the_invoice_is_sent_and_never_charged(desk: Desk):
     found = desk.at_stripe(invoice)
     assert (found.collection_method, found.status, found.customer_email) == ("send_invoice", "open", "ap@acme.test")
     assert found.due_date is not None
-    assert steps_of(invoice) == ["create", "lines", "finalize"]
+    assert steps_of(invoice) == ["create", "lines", "finalize", "mail"]
     desk.client.v1.invoices.pay(found.id, {"paid_out_of_band": True})
     desk.deliver()
     assert in_its_state(invoice) == ("paid", "done", "paid")
