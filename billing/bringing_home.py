@@ -11,7 +11,7 @@ import stripe
 from django.db import transaction
 
 from billing.finalizing import void_invoice
-from billing.ledger import reverse, transfer
+from billing.ledger import book, reverse
 from billing.models import AccountKind, Collection, Invoice, InvoiceStatus
 from billing.stripe_gateway import DELETED, StripeRefused, ask, metadata_of
 
@@ -107,11 +107,11 @@ def _paid(invoice: Invoice, found: stripe.Invoice, now: dt.datetime) -> None:
 
 def _receive(invoice: Invoice, name: str, settles: AccountKind, collected: int, carried: int, now: dt.datetime) -> None:
     if carried >= 0:
-        _book(invoice, f"{name}payment", AccountKind.CASH, settles, collected, now)
-        _book(invoice, f"{name}carried", AccountKind.CARRIED, settles, carried, now)
+        book(invoice, f"{name}payment", debit=AccountKind.CASH, credit=settles, amount=collected, at=now)
+        book(invoice, f"{name}carried", debit=AccountKind.CARRIED, credit=settles, amount=carried, at=now)
     else:
-        _book(invoice, f"{name}payment", AccountKind.CASH, settles, invoice.amount_due, now)
-        _book(invoice, f"{name}carried", AccountKind.CASH, AccountKind.CARRIED, -carried, now)
+        book(invoice, f"{name}payment", debit=AccountKind.CASH, credit=settles, amount=invoice.amount_due, at=now)
+        book(invoice, f"{name}carried", debit=AccountKind.CASH, credit=AccountKind.CARRIED, amount=-carried, at=now)
 
 
 def _voided(invoice: Invoice, now: dt.datetime) -> None:
@@ -123,20 +123,13 @@ def _voided(invoice: Invoice, now: dt.datetime) -> None:
 
 
 def _write_off(invoice: Invoice, now: dt.datetime) -> None:
-    _book(invoice, "write-off", AccountKind.BAD_DEBT, AccountKind.RECEIVABLE, invoice.amount_due, now)
+    book(
+        invoice,
+        "write-off",
+        debit=AccountKind.BAD_DEBT,
+        credit=AccountKind.RECEIVABLE,
+        amount=invoice.amount_due,
+        at=now,
+    )
     invoice.status = InvoiceStatus.UNCOLLECTIBLE
     invoice.save(update_fields=["status"])
-
-
-def _book(invoice: Invoice, name: str, debit: AccountKind, credit: AccountKind, amount: int, now: dt.datetime) -> None:
-    if amount:
-        transfer(
-            key=f"invoice:{invoice.id}:{name}",
-            customer=invoice.customer,
-            currency=invoice.currency,
-            debit=debit,
-            credit=credit,
-            amount=amount,
-            invoice=invoice,
-            at=now,
-        )

@@ -10,7 +10,7 @@ import uuid
 from django.conf import settings
 from django.db import connection, transaction
 
-from billing.ledger import credit_balance, reverse, transfer
+from billing.ledger import book, credit_balance, reverse
 from billing.models import AccountKind, Collection, Invoice, InvoiceStatus
 
 NEXT_NUMBER = """
@@ -70,24 +70,12 @@ def void_invoice(invoice_id: uuid.UUID, *, now: dt.datetime, at_stripe: bool = T
 
 
 def _post(invoice: Invoice, now: dt.datetime) -> None:
-    claim = (AccountKind.RECEIVABLE, AccountKind.REVENUE)
-    refund = (AccountKind.REVENUE, AccountKind.CREDIT)
-    spend = (AccountKind.CREDIT, AccountKind.RECEIVABLE)
-    for name, (debit, credit), amount in (
-        ("total", claim if invoice.total > 0 else refund, abs(invoice.total)),
-        ("credit", spend, invoice.credit_applied),
-    ):
-        if amount:
-            transfer(
-                key=f"invoice:{invoice.id}:{name}",
-                customer=invoice.customer,
-                currency=invoice.currency,
-                debit=debit,
-                credit=credit,
-                amount=amount,
-                invoice=invoice,
-                at=now,
-            )
+    owed, earned, credit = AccountKind.RECEIVABLE, AccountKind.REVENUE, AccountKind.CREDIT
+    if invoice.total > 0:
+        book(invoice, "total", debit=owed, credit=earned, amount=invoice.total, at=now)
+    else:
+        book(invoice, "total", debit=earned, credit=credit, amount=-invoice.total, at=now)
+    book(invoice, "credit", debit=credit, credit=owed, amount=invoice.credit_applied, at=now)
 
 
 def _next_number() -> str:

@@ -52,20 +52,32 @@ def transfer(
         return True
 
 
-def reverse(invoice: Invoice, names: Sequence[str], *, suffix: str, at: dt.datetime) -> None:
-    """Mirror those of an invoice's transfers that have these names, the last one first."""
-    keys = [f"invoice:{invoice.id}:{name}" for name in names]
-    for entry in list(invoice.transfers.filter(key__in=keys).select_related("debit", "credit").order_by("-id")):
+def book(invoice: Invoice, name: str, *, debit: AccountKind, credit: AccountKind, amount: int, at: dt.datetime) -> None:
+    """Move money for an invoice, once under each name; nothing where there is nothing to move."""
+    if amount:
         transfer(
-            key=f"{entry.key}:{suffix}",
+            key=_key(invoice, name),
             customer=invoice.customer,
             currency=invoice.currency,
-            debit=AccountKind(entry.credit.kind),
-            credit=AccountKind(entry.debit.kind),
-            amount=entry.amount,
+            debit=debit,
+            credit=credit,
+            amount=amount,
             invoice=invoice,
             at=at,
         )
+
+
+def reverse(invoice: Invoice, names: Sequence[str], *, suffix: str, at: dt.datetime) -> None:
+    """Mirror those of an invoice's transfers that have these names, the last one first."""
+    booked = invoice.transfers.filter(key__in=[_key(invoice, name) for name in names])
+    for entry in list(booked.select_related("debit", "credit").order_by("-id")):
+        name = entry.key.removeprefix(_key(invoice, ""))
+        debit, credit = AccountKind(entry.credit.kind), AccountKind(entry.debit.kind)
+        book(invoice, f"{name}:{suffix}", debit=debit, credit=credit, amount=entry.amount, at=at)
+
+
+def _key(invoice: Invoice, name: str) -> str:
+    return f"invoice:{invoice.id}:{name}"
 
 
 def credit_balance(customer: Customer, currency: str) -> int:

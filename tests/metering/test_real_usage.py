@@ -4,8 +4,6 @@ import functools
 import json
 import random
 from collections import Counter
-from pathlib import Path
-from typing import NamedTuple
 
 import msgspec
 import pytest
@@ -16,41 +14,19 @@ from metering.reports import EventIn, Report, read_report
 from metering.tiering import count_tokens
 from plans.customers import create_customer
 from tests.cast import DEFAULT_TIERS, LATER, send, settled
+from tests.real_usage import EXPECTED, FOLDER, Figures, needs_real_usage
 
-REAL_USAGE = Path(__file__).resolve().parents[3] / "shared" / "realdata" / "events"
 BATCH = 100
 
 pytestmark = [
     pytest.mark.django_db,
-    pytest.mark.skipif(not REAL_USAGE.is_dir(), reason="the real usage is not part of the project"),
+    needs_real_usage,
 ]
-
-
-class Figures(NamedTuple):
-    """What a file has to come to under the default scheme."""
-
-    events: int
-    conversations: int
-    turns: int
-    processed: int
-    fresh: int
-    context: int
-    tiers: tuple[int, int, int, int]
-
-
-EXPECTED = {
-    "aider_messages": Figures(614, 318, 614, 9_483_978, 9_483_978, 5_530_317, (90, 113, 90, 25)),
-    "claude_code_sessions": Figures(2_133, 27, 225, 193_071_446, 8_483_649, 2_699_991, (0, 0, 1, 26)),
-    "claude_code_raw_lines": Figures(344, 5, 344, 29_485_851, 1_659_215, 442_147, (0, 0, 0, 5)),
-    "lmcache_agent_traces": Figures(110, 4, 24, 218_542, 121_774, 17_106, (0, 0, 3, 1)),
-    "mooncake_conversation": Figures(1_182, 775, 1_182, 14_256_844, 10_003_910, 9_307_221, (290, 291, 161, 33)),
-    "taubench_gpt4o_airline": Figures(223, 17, 120, 608_190, 87_486, 61_144, (1, 3, 11, 2)),
-}
 
 
 @functools.cache
 def reports_of(name: str) -> list[Report]:
-    lines = (REAL_USAGE / f"{name}.ndjson").read_text().splitlines()
+    lines = (FOLDER / f"{name}.ndjson").read_text().splitlines()
     sent = [msgspec.convert(json.loads(line), EventIn) for line in lines]
     return [read_report(index, one, now=LATER, backfill=True) for index, one in enumerate(sent)]
 

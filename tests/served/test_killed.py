@@ -7,8 +7,9 @@ from pathlib import Path
 
 import pytest
 
+from tests.real_usage import EXPECTED, needs_real_usage
 from tests.served.killing import DATABASE, WEB, WORKER, children, kill, program, wait_for_more_events
-from tests.served.real_usage import EXPECTED, create_customers, figures, file, needs_real_usage, replayed
+from tests.served.real_usage import create_customers, figures, file, replayed
 from tests.served.serving import Served, eventually, processes_of, serving
 
 CALLS, GROWING_CALLS = "claude_code_sessions", "claude_code_raw_lines"

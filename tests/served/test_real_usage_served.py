@@ -4,16 +4,8 @@ from collections import Counter
 
 import pytest
 
-from tests.served.real_usage import (
-    EXPECTED,
-    TIERS,
-    create_customers,
-    field_of_file,
-    figures,
-    file,
-    needs_real_usage,
-    replayed,
-)
+from tests.real_usage import EXPECTED, needs_real_usage
+from tests.served.real_usage import TIERS, create_customers, field_of_file, figures, file, replayed
 from tests.served.serving import Served
 
 GROWING = "claude_code_raw_lines"  # tells of the sessions' calls once more, as they grew, under the same ids
