@@ -33,6 +33,7 @@ ATTEMPTS = 6
 """Tries against concurrent batches of the same ids before a caller is asked to come again. After the first few a batch
 takes the usage lock alone: then nobody is left who could get in between looking and storing."""
 
+UNKNOWN = "unknown customer"
 QUARANTINED = "quarantined"
 """The status of a report whose customer does not exist yet."""
 
@@ -114,8 +115,11 @@ def _ingest_once(reports: Sequence[Report], now: dt.datetime, *, look_first: boo
     strangers = [report for report in reports if report.customer not in payers]
     if gone := next((report for report in strangers if report.sent is None), None):
         raise UnknownCustomer(gone.customer)  # a close, of a customer erased since: there is no body to keep
-    quarantine(strangers, reason="unknown customer", now=now)
-    verdicts = [Verdict(r.index, r.event.event_id, QUARANTINED, "unknown customer", "/customer") for r in strangers]
+    quarantine(strangers, reason=UNKNOWN, now=now)
+    verdicts = [
+        Verdict(r.index, r.event.event_id, QUARANTINED, "unknown customer", f"/events/{r.index}/customer")
+        for r in strangers
+    ]
     for report in known:
         payer = payers[report.customer]
         report.event.customer_id = payer.id

@@ -5,6 +5,7 @@ keeps what the books need.
 """
 
 import datetime as dt
+import unicodedata
 from typing import Any
 
 from django.db import IntegrityError, transaction
@@ -18,6 +19,10 @@ class CustomerExists(Exception):
     """Another customer has this key."""
 
 
+class StillSubscribed(Exception):
+    """The customer has a subscription that has not ended."""
+
+
 class InvalidCustomer(ValueError):
     """A field of the customer cannot be so; `errors` has (JSON pointer, detail) pairs."""
 
@@ -28,6 +33,8 @@ class InvalidCustomer(ValueError):
 
 def create_customer(*, key: str, currency: str, now: dt.datetime, **fields: Any) -> Customer:
     """A new customer; `fields` as in plans.models.Customer. Raises CustomerExists, InvalidCustomer."""
+    if key in (".", "..") or any(unicodedata.category(character) == "Cc" for character in key):
+        raise InvalidCustomer("/key", "has no control characters and is neither . nor .., to stand in a URL")
     _check(currency=currency, **fields)
     try:
         with transaction.atomic():
@@ -51,7 +58,12 @@ def change_customer(customer: Customer, **fields: Any) -> Customer:
 
 
 def erase_customer(customer: Customer, *, now: dt.datetime) -> None:
-    """Remove personal data; invoices keep their amounts, and the key becomes free for somebody else."""
+    """Remove personal data; invoices keep their amounts, and the key becomes free for somebody else.
+
+    Raises StillSubscribed: who is erased cannot be billed any more.
+    """
+    if customer.subscriptions.exclude(ends_at__lte=now).exists():
+        raise StillSubscribed(f"{customer.key} has a subscription that has not ended; cancel it first")
     customer.key = f"erased:{customer.id}"
     customer.name = customer.email = customer.tax_id = ""
     customer.erased_at = now

@@ -22,7 +22,7 @@ from plans.publishing import terms_of, unpriced_tiers
 from plans.schemes import DEFAULT_SCHEME
 from plans.terms import Terms
 
-LONGEST_BACKDATING = dt.timedelta(days=3660)
+FARTHEST_START = dt.timedelta(days=3660)
 WITH_PHASES = Prefetch(
     "phases", SubscriptionPhase.objects.select_related("plan_version__plan", "plan_version__tier_scheme")
 )
@@ -62,8 +62,8 @@ def subscribe(
     Raises SubscriptionRefused for terms that do not fit the customer, SubscriptionOverlaps.
     """
     agreed = _version_to_sell(customer, plan, version)
-    if starts_at < now - LONGEST_BACKDATING:
-        raise SubscriptionRefused("/starts_at", "more than ten years ago")
+    if abs(starts_at - now) > FARTHEST_START:
+        raise SubscriptionRefused("/starts_at", "more than ten years away")
     try:
         with transaction.atomic():
             # One after the other: two inserts that both wait for the exclusion constraint would deadlock.

@@ -4,7 +4,7 @@ from billing.books.invariant import Invariant
 from metering.settling import CLASSIFY
 
 RETRY = "(e.attempt > 1 OR e.status = 'error')"
-CONTEXT = "e.input_tokens + e.cache_read_tokens + e.cache_write_tokens + e.output_tokens"
+CONTEXT = "e.input_tokens::bigint + e.cache_read_tokens + e.cache_write_tokens + e.output_tokens"
 BUCKETS = ("input_tokens", "cache_read_tokens", "cache_write_tokens", "output_tokens")
 FOLDS = {
     "opened_at": "min(e.occurred_at) FILTER (WHERE e.kind <> 'close')",

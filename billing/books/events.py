@@ -48,10 +48,10 @@ WHERE e.cost_nanos <> at_its_rate
 """
 RATE_APPLIES = """
 SELECT customer_id AS customer, event_id, occurred_at, rate.starts_at AS rate_starts_at, rate.min_context,
-    e.input_tokens + e.cache_read_tokens + e.cache_write_tokens AS context
+    e.input_tokens::bigint + e.cache_read_tokens + e.cache_write_tokens AS context
 FROM metering_event e JOIN metering_supplierrate rate ON rate.id = e.rate_id
 WHERE rate.starts_at > e.occurred_at
-   OR rate.min_context > e.input_tokens + e.cache_read_tokens + e.cache_write_tokens
+   OR rate.min_context > e.input_tokens::bigint + e.cache_read_tokens + e.cache_write_tokens
 """
 VOIDS = """
 SELECT e.customer_id AS customer, e.event_id, e.voided, e.corrected, correction.action

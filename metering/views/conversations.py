@@ -21,7 +21,10 @@ from plans.views.customers import get_customer
 
 
 class ConversationFilter(PageQuery):
-    """Which conversations to list; `from` and `to` bound the settling instant, which decides the period."""
+    """Which conversations to list.
+
+    `from` and `to` bound the settling instant, which decides the period; `tier` finds settled ones, where it is fixed.
+    """
 
     customer: Reference | None = None
     state: Literal["open", "settled"] | None = None

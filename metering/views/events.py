@@ -3,6 +3,7 @@
 import datetime as dt
 from collections import Counter
 from collections.abc import Iterable
+from decimal import Decimal
 from typing import Annotated, Any
 
 import msgspec
@@ -61,8 +62,15 @@ class EventFilter(PageQuery, kw_only=True):
     to: Instant | None = None
 
 
+class EventCost(msgspec.Struct):
+    """What a call cost at the supplier; null where no rate is known."""
+
+    amount: Decimal | None
+    currency: str = "USD"
+
+
 class EventOut(msgspec.Struct):
-    """An event as it stands, with what it cost us (nano-dollars; null: no supplier rate is known)."""
+    """An event as it stands, with its supplier cost."""
 
     id: str
     customer: str
@@ -79,7 +87,7 @@ class EventOut(msgspec.Struct):
     outcome: str | None
     feature: str | None
     byok: bool
-    cost_nanos: int | None
+    cost: EventCost
     voided: bool
     corrected: bool
 
@@ -104,10 +112,10 @@ class AmendIn(Body):
 
 def event_out(event: Event, customer_key: str) -> EventOut:
     usage = UsageIn(**{name: getattr(event, name) for name in UsageIn.__struct_fields__})
-    plain = {
-        name: getattr(event, name) for name in EventOut.__struct_fields__ if name not in ("id", "customer", "usage")
-    }
-    return EventOut(id=event.event_id, customer=customer_key, usage=usage, **plain)
+    cost = EventCost(None if event.cost_nanos is None else Decimal(event.cost_nanos).scaleb(-9))
+    made = ("id", "customer", "usage", "cost")
+    plain = {name: getattr(event, name) for name in EventOut.__struct_fields__ if name not in made}
+    return EventOut(id=event.event_id, customer=customer_key, usage=usage, cost=cost, **plain)
 
 
 def ingest_answer(verdicts: Iterable[Verdict]) -> IngestAnswer:

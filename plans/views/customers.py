@@ -3,6 +3,7 @@
 import datetime as dt
 import uuid
 from typing import Annotated, Any
+from urllib.parse import quote
 
 import msgspec
 from django.utils import timezone
@@ -16,6 +17,7 @@ from api.strict_json import Body
 from plans.customers import (
     CustomerExists,
     InvalidCustomer,
+    StillSubscribed,
     change_customer,
     create_customer,
     erase_customer,
@@ -102,7 +104,7 @@ class Customers(Endpoint):
     )
     def post(self, request: Request, body: NewCustomer) -> Answer:
         customer = create_customer(**msgspec.structs.asdict(body), now=timezone.now())
-        return Answer(customer_out(customer), location=f"/v1/customers/{customer.key}")
+        return Answer(customer_out(customer), location=f"/v1/customers/{quote(customer.key, safe='')}")
 
 
 class OneCustomer(Endpoint):
@@ -125,6 +127,6 @@ class OneCustomer(Endpoint):
         }
         return customer_out(change_customer(get_customer(key), **sent))
 
-    @operation(scope="manage", status=204, summary="Erase a customer's personal data")
+    @operation(scope="manage", status=204, problems={StillSubscribed: 409}, summary="Erase a customer's personal data")
     def delete(self, request: Request, key: str) -> None:
         erase_customer(get_customer(key), now=timezone.now())

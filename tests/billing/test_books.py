@@ -154,3 +154,10 @@ def told(*arguments: str) -> str:
     out = io.StringIO()
     call_command("check_books", *arguments, stdout=out)
     return out.getvalue()
+
+
+def test_the_largest_counts_that_are_taken_can_be_checked(db):
+    most = 10**9
+    acme()
+    send([report("e1", tokens=(most, most, most, most, 0))])
+    assert not [found for found in check(NOW) if found.invariant.name.startswith("conversation_is")]

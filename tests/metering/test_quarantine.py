@@ -68,7 +68,7 @@ def test_an_erased_customers_key_is_unknown() -> None:
     assert released() == 0
 
 
-@pytest.mark.parametrize("width", ["x", "語", "𝕏"])
+@pytest.mark.parametrize("width", ["a", "語", "𝕏"])
 def test_the_longest_names_fit(width: str) -> None:
     chance = random.Random(1)  # or the database would compress it to nothing
     long = "".join(chr(ord(width) + chance.randrange(20)) for _ in range(512))

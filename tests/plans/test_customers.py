@@ -5,12 +5,14 @@ import pytest
 from plans.customers import (
     CustomerExists,
     InvalidCustomer,
+    StillSubscribed,
     change_customer,
     create_customer,
     erase_customer,
     find_customer,
 )
 from plans.models import Customer
+from plans.subscribing import cancel_at_period_end
 from tests.cast import NOON, a_plan, acme, subscribed
 
 pytestmark = pytest.mark.django_db
@@ -44,14 +46,21 @@ def test_contact_data_can_be_changed_and_a_wrong_zone_changes_nothing() -> None:
 def test_erasing_takes_the_person_away_and_leaves_the_books() -> None:
     customer = acme(email="ap@acme.test", tax_id="DE123")
     subscription = subscribed(customer, a_plan())
-    erase_customer(customer, now=NOON)
+    ended = cancel_at_period_end(subscription, now=NOON).ends_at
+    erase_customer(customer, now=ended)
     customer.refresh_from_db()
-    assert (customer.name, customer.email, customer.tax_id, customer.erased_at) == ("", "", "", NOON)
+    assert (customer.name, customer.email, customer.tax_id, customer.erased_at) == ("", "", "", ended)
     assert "acme" not in customer.key
     subscription.refresh_from_db()
     assert subscription.customer_id == customer.id
     with pytest.raises(Customer.DoesNotExist):
         find_customer("acme")
+
+
+def test_who_is_still_subscribed_is_not_erased() -> None:
+    subscribed(acme(), a_plan())
+    with pytest.raises(StillSubscribed):
+        erase_customer(acme(), now=NOON)
 
 
 def test_an_erased_customers_key_is_free_for_somebody_else() -> None:

@@ -145,3 +145,23 @@ def test_a_plan_in_another_currency_or_of_another_customer_is_refused(desk, plan
 def test_reading_needs_read_and_changing_needs_manage(caller, plan):
     assert caller("ingest").get("/v1/plans").status_code == 403
     assert caller("read").post("/v1/plans", {"code": "x", "name": "X"}).status_code == 403
+
+
+@pytest.mark.parametrize("key", ["x\ny", "\x7f", ".", ".."])
+def test_a_key_that_could_not_stand_in_a_url_is_400(desk, key):
+    answer = acme(desk, key=key)
+    assert (answer.status_code, answer.json()["errors"][0]["pointer"]) == (400, "/key")
+
+
+def test_a_key_is_spelled_for_a_url_in_the_location(desk):
+    assert acme(desk, key="a/b c")["Location"] == "/v1/customers/a%2Fb%20c"
+
+
+def test_a_subscriber_is_not_erased_and_a_start_is_not_ten_years_away(desk, plan):
+    acme(desk)
+    far = desk.post("/v1/subscriptions", {"customer": "acme", "plan": plan, "starts_at": "9999-12-31T23:00:00Z"})
+    assert (far.status_code, far.json()["errors"][0]["pointer"]) == (400, "/starts_at")
+    created = desk.post("/v1/subscriptions", {"customer": "acme", "plan": plan}).json()
+    assert desk.delete("/v1/customers/acme").status_code == 409
+    canceled = desk.post(f"/v1/subscriptions/{created['id']}/cancel", b"")
+    assert (canceled.status_code, canceled.json()["status"]) == (200, "ending")
