@@ -6,6 +6,7 @@ from io import StringIO
 import pytest
 from django.core.management import CommandError, call_command
 from django.db import IntegrityError, connection
+from django.utils import timezone
 
 from api.keys import CACHED_FOR, InvalidKey, UnknownScope, create_key, find_key, revoke_key
 from api.models import ApiKey
@@ -103,3 +104,12 @@ def test_the_command_prints_the_key_and_nothing_else():
 def test_the_command_names_an_unknown_scope():
     with pytest.raises(CommandError, match="unknown scopes: admin"):
         call_command("create_api_key", "demo", "--scopes", "admin")
+
+
+def test_a_key_is_revoked_by_its_id():
+    key, plain = create_key("backend", ["read"], now=NOW)
+    call_command("revoke_api_key", key.lookup_id, stdout=StringIO())
+    with pytest.raises(InvalidKey):
+        find_key(plain, now=timezone.now())
+    with pytest.raises(CommandError):
+        call_command("revoke_api_key", "nobody")

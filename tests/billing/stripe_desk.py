@@ -16,7 +16,7 @@ import stripe
 
 from billing.collecting import collect_due, ensure_customer
 from billing.finalizing import finalize_invoice
-from billing.models import Collection, Invoice, InvoiceKind, InvoiceLine, LineKind
+from billing.models import Collection, Invoice, InvoiceKind, InvoiceLine, LineKind, StripeCall
 from billing.stripe_gateway import stripe_client
 from billing.stripe_inbox import receive, work_off_inbox
 from plans.models import Customer, Plan, Subscription
@@ -215,3 +215,12 @@ def kill_at(monkeypatch: pytest.MonkeyPatch, change: int, *, done: bool) -> None
         return answer
 
     monkeypatch.setattr(stripe.RequestsClient, "request", deadly)
+
+
+def steps_of(invoice) -> list[str]:
+    return list(StripeCall.objects.filter(invoice=invoice).order_by("intended_at").values_list("step", flat=True))
+
+
+def in_its_state(invoice) -> tuple[str, str, str]:
+    collection = collection_of(invoice)
+    return status_of(invoice), collection.state, collection.stripe_status
