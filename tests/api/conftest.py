@@ -6,5 +6,6 @@ from tests.rest import Caller
 
 
 @pytest.fixture
-def stranger():
+def stranger(db):
+    """Somebody without a key. With the database: closing an answer looks after connections that other tests opened."""
     return Caller(None)
