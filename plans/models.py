@@ -16,6 +16,12 @@ ALWAYS = dt.datetime(1970, 1, 1, tzinfo=dt.UTC)
 """The start of what has been in force from the beginning."""
 
 
+class TaxExempt(models.TextChoices):
+    NONE = "none", "is taxed"
+    EXEMPT = "exempt", "is not taxed"
+    REVERSE = "reverse", "accounts for the tax itself (reverse charge)"
+
+
 class Customer(models.Model):
     """Who is billed. The operator addresses it by `key`; everything else refers to `id`."""
 
@@ -28,6 +34,7 @@ class Customer(models.Model):
     byok = models.BooleanField(default=False, help_text="The customer pays the model provider itself.")
     country = models.CharField(max_length=2, blank=True, help_text="ISO 3166 code of the tax address.")
     tax_id = models.CharField(max_length=50, blank=True)
+    tax_exempt = models.CharField(max_length=7, choices=TaxExempt, default=TaxExempt.NONE)
     created_at = models.DateTimeField()
     erased_at = models.DateTimeField(null=True, blank=True)
 
@@ -143,7 +150,8 @@ class PlanVersion(models.Model):
 class Subscription(models.Model):
     """A customer's life on plans from `starts_at` until `ends_at`; one at a time, held by a constraint.
 
-    `timezone` is the customer's zone when it began: a customer that moves does not move past periods.
+    `timezone` is the customer's zone when it began: a customer that moves does not move past periods. One that ends
+    when it starts was withdrawn before it began.
     """
 
     id = models.UUIDField(primary_key=True, default=uuid7, editable=False)
@@ -151,13 +159,14 @@ class Subscription(models.Model):
     starts_at = models.DateTimeField()
     ends_at = models.DateTimeField(null=True, blank=True)
     timezone = models.CharField(max_length=64)
+    trial_ends_at = models.DateTimeField(null=True, blank=True)
     canceled_at = models.DateTimeField(null=True, blank=True)
     created_at = models.DateTimeField()
 
     class Meta:
         constraints = [
             models.CheckConstraint(
-                condition=Q(ends_at__isnull=True) | Q(ends_at__gt=F("starts_at")), name="subscription_ends_after_start"
+                condition=Q(ends_at__isnull=True) | Q(ends_at__gte=F("starts_at")), name="subscription_ends_after_start"
             ),
             # btree_gist is not in every PostgreSQL, so the customer is compared as a range of one (type in 0001).
             ExclusionConstraint(
@@ -174,7 +183,11 @@ class Subscription(models.Model):
 
 
 class SubscriptionPhase(models.Model):
-    """The plan version a subscription is on for a while; phases of a subscription tile its life."""
+    """The plan version a subscription is on for a while; phases of a subscription tile its life.
+
+    Its periods hang on `anchor_at`, which changes with the interval. While `paused`, no fee and no allowance accrue.
+    One that ends when it starts was replaced before it began.
+    """
 
     id = models.UUIDField(primary_key=True, default=uuid7, editable=False)
     subscription = models.ForeignKey(Subscription, on_delete=models.PROTECT, related_name="phases")
@@ -182,10 +195,16 @@ class SubscriptionPhase(models.Model):
     plan_version = models.ForeignKey(PlanVersion, on_delete=models.PROTECT, related_name="+")
     starts_at = models.DateTimeField()
     ends_at = models.DateTimeField(null=True, blank=True)
+    anchor_at = models.DateTimeField()
+    paused = models.BooleanField(default=False)
+    created_at = models.DateTimeField()
 
     class Meta:
-        ordering = ["starts_at"]
+        ordering = ["starts_at", "id"]
         constraints = [
+            models.CheckConstraint(
+                condition=Q(ends_at__isnull=True) | Q(ends_at__gte=F("starts_at")), name="phase_ends_after_start"
+            ),
             ExclusionConstraint(
                 name="one_phase_a_subscription_at_a_time",
                 expressions=[

@@ -8,9 +8,10 @@ from pathlib import Path
 
 import pytest
 
-from plans.calendar import Anchor, Period, boundary, prorate
+from plans.calendar import Anchor, Period, boundary
 from plans.money import format_amount, to_minor
 from plans.pricing import price_usage
+from plans.proration import prorate
 from plans.terms import Terms, parse_terms
 
 PAGE = Path(__file__).resolve().parents[2] / "docs" / "pricing.md"

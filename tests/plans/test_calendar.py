@@ -1,33 +1,26 @@
-"""Periods tile time from the anchor, in every zone, from every start day; shares of them are exact."""
+"""Periods tile time from the anchor, in every zone, from every start day."""
 
 import datetime as dt
 import zoneinfo
 from calendar import monthrange
 from collections.abc import Iterator
-from decimal import Decimal
-from fractions import Fraction
 from itertools import pairwise
 from typing import Literal
 
 import pytest
-from hypothesis import assume, given
+from hypothesis import given
 from hypothesis import strategies as st
 
 from plans import calendar
 from plans.calendar import (
     Anchor,
-    BeforeAnchor,
-    PartOutsidePeriod,
-    Period,
     UnknownZone,
     boundary,
+    days_later,
     period,
     period_at,
-    prorate,
-    share_of,
     time_zone,
 )
-from plans.money import to_minor
 
 MICROSECOND = dt.timedelta(microseconds=1)
 ZONES = sorted(calendar._zone_names())
@@ -95,12 +88,34 @@ def test_a_clock_that_falls_back_into_the_month_before_does_not_reopen_its_perio
     assert period_at(anchor, "month", half_an_hour_later).index == 1
 
 
-def test_there_is_nothing_before_the_anchor() -> None:
-    anchor = anchor_on("2026-01-31T00:00:00+00:00")
-    with pytest.raises(BeforeAnchor):
-        period_at(anchor, "month", anchor.starts_at - MICROSECOND)
-    with pytest.raises(BeforeAnchor):
-        boundary(anchor, "month", -1)
+def test_periods_before_the_anchor_are_counted_from_it_backwards() -> None:
+    anchor = anchor_on("2026-03-31T00:00:00+02:00", "Europe/Berlin")
+    days = [shown(boundary(anchor, "month", index), anchor.zone) for index in (-1, -2, -3, -4)]
+    assert days == [
+        "2026-02-28T00:00:00+01:00",
+        "2026-01-31T00:00:00+01:00",
+        "2025-12-31T00:00:00+01:00",
+        "2025-11-30T00:00:00+01:00",
+    ]
+    assert period_at(anchor, "month", anchor.starts_at - MICROSECOND) == period(anchor, "month", -1)
+    assert period(anchor, "month", -1).end == anchor.starts_at
+    assert period_at(anchor, "year", anchor.starts_at - dt.timedelta(366)).index == -2
+
+
+@pytest.mark.parametrize(
+    ("instant", "days", "zone", "wanted"),
+    [
+        ("2026-03-20T02:30:00+01:00", 9, "Europe/Berlin", "2026-03-29T03:00:00+02:00"),
+        ("2026-03-20T12:00:00+01:00", 14, "Europe/Berlin", "2026-04-03T12:00:00+02:00"),
+        ("2026-10-18T02:30:00+02:00", 7, "Europe/Berlin", "2026-10-25T02:30:00+02:00"),
+        ("2026-10-25T02:30:00+01:00", 0, "Europe/Berlin", "2026-10-25T02:30:00+01:00"),
+        ("2026-10-25T02:30:00+01:00", 1, "Europe/Berlin", "2026-10-26T02:30:00+01:00"),
+        ("2011-12-29T09:00:00-10:00", 1, "Pacific/Apia", "2011-12-31T00:00:00+14:00"),
+        ("2011-12-29T09:00:00-10:00", 2, "Pacific/Apia", "2011-12-31T09:00:00+14:00"),
+    ],
+)
+def test_days_later_the_customers_clock_shows_the_same_time(instant: str, days: int, zone: str, wanted: str) -> None:
+    assert shown(days_later(dt.datetime.fromisoformat(instant), days, zone), zone) == wanted
 
 
 @pytest.mark.parametrize(
@@ -220,18 +235,18 @@ zones = st.sampled_from(ZONES)
 
 
 @given(instants, zones, intervals, instants)
-def test_every_instant_after_the_anchor_is_in_exactly_one_period(
+def test_every_instant_before_and_after_the_anchor_is_in_exactly_one_period(
     start: dt.datetime, zone: str, interval: Interval, instant: dt.datetime
 ) -> None:
-    assume(instant >= start)
     anchor = Anchor(start, zone)
     found = period_at(anchor, interval, instant)
     assert found.start <= instant < found.end
+    assert (found.index < 0) == (instant < start)
     assert period(anchor, interval, found.index) == found
     assert found.end == boundary(anchor, interval, found.index + 1)
 
 
-@given(instants, zones, intervals, st.integers(1, 1200))
+@given(instants, zones, intervals, st.integers(-1200, 1200).filter(bool))
 def test_a_boundary_is_the_first_instant_that_shows_its_time_or_a_later_one(
     start: dt.datetime, zone: str, interval: Interval, index: int
 ) -> None:
@@ -246,67 +261,10 @@ def wall(instant: dt.datetime, zone: str) -> dt.datetime:
     return instant.astimezone(zoneinfo.ZoneInfo(zone)).replace(tzinfo=None, fold=0)
 
 
-def whole_of(seconds: int) -> Period:
-    start = dt.datetime(2026, 1, 31, tzinfo=dt.UTC)
-    return Period(0, start, start + dt.timedelta(seconds=seconds))
-
-
-@st.composite
-def cut_periods(draw: st.DrawFn) -> tuple[Period, list[dt.datetime]]:
-    whole = whole_of(draw(st.integers(1, 366 * 86400)))
-    length = (whole.end - whole.start) // MICROSECOND
-    cuts = sorted(draw(st.lists(st.integers(0, length), min_size=3, max_size=3)))
-    return whole, [whole.start + cut * MICROSECOND for cut in cuts]
-
-
-amounts = st.decimals(-(10**15), 10**15, places=12)
-
-
-@given(amounts, cut_periods())
-def test_shares_of_a_period_add_up_and_never_exceed_it(amount: Decimal, cut: tuple[Period, list[dt.datetime]]) -> None:
-    """H07: exactly as fractions; as decimals to far beyond what any rounding can see."""
-    whole, (first, second, third) = cut
-    parts = Period(0, first, second), Period(0, second, third), Period(0, first, third)
-    shares = [share_of(part, whole) for part in parts]
-    assert shares[0] + shares[1] == shares[2] <= 1
-    decimals = [Fraction(prorate(amount, part, whole)) for part in parts]
-    assert abs(decimals[0] + decimals[1] - decimals[2]) < Fraction(1, 10**40)
-    assert all(abs(decimal) <= abs(Fraction(amount)) for decimal in decimals)
-    assert prorate(amount, whole, whole) == amount
-    assert prorate(amount, Period(0, first, first), whole) == 0
-
-
-@given(amounts, cut_periods())
-def test_a_share_rounds_as_the_exact_fraction_does(amount: Decimal, cut: tuple[Period, list[dt.datetime]]) -> None:
-    whole, (first, second, _) = cut
-    part = Period(0, first, second)
-    exact = Fraction(amount) * share_of(part, whole) * 100
-    nearest = (abs(exact) + Fraction(1, 2)).__floor__()
-    assert to_minor(prorate(amount, part, whole), "USD") == (nearest if exact >= 0 else -nearest)
-
-
-def test_a_half_cent_share_is_exactly_a_half_cent() -> None:
-    whole = whole_of(30 * 86400)
-    fifth = Period(0, whole.start + dt.timedelta(7), whole.start + dt.timedelta(13))
-    assert prorate(Decimal("0.025"), fifth, whole) == Decimal("0.005")
-    assert prorate(Decimal("1e60"), fifth, whole) == Decimal("2e59")
-
-
-def test_the_denominator_is_the_whole_period_wherever_the_part_begins() -> None:
-    whole = whole_of(30 * 86400)
-    for day in range(30):
-        part = Period(0, whole.start + dt.timedelta(day), whole.start + dt.timedelta(day + 1))
-        assert share_of(part, whole) == Fraction(1, 30)
-
-
-def test_a_part_outside_the_period_is_refused() -> None:
-    whole, moment = whole_of(60), dt.timedelta(seconds=1)
-    for start, end in [
-        (whole.start - moment, whole.end),
-        (whole.start, whole.end + moment),
-        (whole.end, whole.start),
-    ]:
-        with pytest.raises(PartOutsidePeriod):
-            prorate(Decimal(1), Period(0, start, end), whole)
-    with pytest.raises(PartOutsidePeriod):
-        share_of(Period(0, whole.start, whole.start), Period(0, whole.start, whole.start))
+@given(instants, zones, st.integers(0, 730))
+def test_days_later_is_never_earlier_and_grows_with_the_days(start: dt.datetime, zone: str, days: int) -> None:
+    found = days_later(start, days, zone)
+    wanted = wall(start, zone) + dt.timedelta(days)
+    assert wanted <= wall(found, zone) < wanted + dt.timedelta(days=2)
+    assert start <= found < days_later(start, days + 1, zone)
+    assert days == 0 or wall(found - MICROSECOND, zone) < wanted

@@ -12,9 +12,10 @@ from typing import Any
 
 import pytest
 
-from plans.calendar import Anchor, Period, boundary, period, period_at, prorate, share_of, time_zone
+from plans.calendar import Anchor, Period, boundary, period, period_at, time_zone
 from plans.money import format_amount, round_half_away, to_minor
 from plans.pricing import price_tier
+from plans.proration import prorate, share_of
 from plans.terms import Flat, Graduated, Package, Price, Step, TierRate, Volume
 
 CASES = Path(__file__).resolve().parents[3] / "shared" / "realdata" / "cases"

@@ -1,0 +1,68 @@
+"""How much of an amount for a whole period falls on a part of it?
+
+By time over the *whole* period, to the microsecond: a day on which clocks change has 23 or 25 hours and counts as
+such. `accrued` is for money that is billed in parts: it rounds what has come together since the period began, at the
+part's end and at its start, and takes the difference. So the parts of any cut add up to the rounded whole, exactly.
+"""
+
+import datetime as dt
+from decimal import Context, Decimal, localcontext
+from fractions import Fraction
+from typing import Final, Protocol
+
+from plans.money import to_minor
+
+_DIGITS_TO_SPARE: Final = 60
+"""Digits kept beyond the amount's own when a share of it is taken. A share is a ratio of microseconds: where
+it is not exactly half a cent, it misses the half by far more than the last of these digits."""
+
+
+class PartOutsidePeriod(ValueError):
+    """What is to be prorated does not lie within the whole period."""
+
+
+class Span(Protocol):
+    """Anything with a start and an end; half-open, aware."""
+
+    @property
+    def start(self) -> dt.datetime: ...
+    @property
+    def end(self) -> dt.datetime: ...
+
+
+def accrued(amount: Decimal, currency: str, part: Span, whole: Span) -> int:
+    """Minor units of an `amount` (major units for the whole period) that fall on `part`; or PartOutsidePeriod."""
+    until_start, until_end = _elapsed(part, whole)
+    return to_minor(_times(amount, until_end), currency) - to_minor(_times(amount, until_start), currency)
+
+
+def prorate(amount: Decimal, part: Span, whole: Span) -> Decimal:
+    """The share of `amount` that falls on `part`, by time over the `whole` period; for the caller to round.
+
+    Exact where the share has a finite decimal, elsewhere so near that it rounds as the exact share would.
+    """
+    return _times(amount, share_of(part, whole))
+
+
+def share_of(part: Span, whole: Span) -> Fraction:
+    """Which fraction of the time of `whole` is `part`, exactly; or PartOutsidePeriod."""
+    until_start, until_end = _elapsed(part, whole)
+    return until_end - until_start
+
+
+def _elapsed(part: Span, whole: Span) -> tuple[Fraction, Fraction]:
+    """Which fractions of the time of `whole` have passed when `part` begins and when it ends."""
+    if not (whole.start <= part.start <= part.end <= whole.end and whole.start < whole.end):
+        raise PartOutsidePeriod(f"{part} is not within {whole}")
+    microsecond = dt.timedelta(microseconds=1)
+    length = (whole.end - whole.start) // microsecond
+    return (
+        Fraction((part.start - whole.start) // microsecond, length),
+        Fraction((part.end - whole.start) // microsecond, length),
+    )
+
+
+def _times(amount: Decimal, share: Fraction) -> Decimal:
+    digits = max(len(amount.as_tuple().digits), amount.adjusted() + 1)
+    with localcontext(Context(prec=digits + _DIGITS_TO_SPARE)):
+        return amount * share.numerator / share.denominator
