@@ -14,14 +14,14 @@ from django.conf import settings
 from django.db import transaction
 from django.db.models import Exists, F, OuterRef, Q, QuerySet
 
-from billing.drafting import draft_adjustment, draft_cycle, draft_start
+from billing.drafting import draft_adjustment, draft_change, draft_cycle, draft_start
 from billing.finalizing import finalize_invoice
-from billing.models import BillingSchedule, Invoice
+from billing.models import BillingSchedule, Invoice, InvoiceKind
 from metering.models import LateChange
 from metering.reading import take_reading
 from metering.settling import settle
 from plans.models import Subscription
-from plans.subscribing import agreement
+from plans.periods import LAST_INSTANT, BillingPeriod, changes_within, parts_of, period_holding, period_of
 
 log = logging.getLogger(__name__)
 
@@ -31,6 +31,15 @@ RETRY_AFTER = dt.timedelta(minutes=1)
 LONGEST_RETRY = dt.timedelta(hours=6)
 MOST_DOUBLINGS = 9
 """Of RETRY_AFTER until it is beyond LONGEST_RETRY; a subscription that nobody repairs would double beyond all dates."""
+
+
+class Step(NamedTuple):
+    """Something to be billed of a subscription: for which period, as the agreement is `at` an instant, once due."""
+
+    kind: InvoiceKind
+    period: BillingPeriod
+    at: dt.datetime
+    due_at: dt.datetime
 
 
 class BillRun(NamedTuple):
@@ -63,10 +72,11 @@ def bill(
     return BillRun(settled, invoices, len(failed))
 
 
-def schedule_new_subscriptions() -> None:
-    """Give every subscription without one its row of the schedule."""
+def schedule_new_subscriptions(only: uuid.UUID | None = None) -> None:
+    """Give every subscription without one its row of the schedule, or just one of them."""
     scheduled = BillingSchedule.objects.filter(subscription=OuterRef("pk"))
-    rows = Subscription.objects.filter(~Exists(scheduled)).values_list("pk", "starts_at")
+    missing = Subscription.objects.filter(~Exists(scheduled))
+    rows = (missing if only is None else missing.filter(pk=only)).values_list("pk", "starts_at")
     BillingSchedule.objects.bulk_create(
         [BillingSchedule(subscription_id=pk, next_period=START, due_at=starts_at) for pk, starts_at in rows],
         ignore_conflicts=True,
@@ -96,12 +106,14 @@ def bill_next(schedule_id: uuid.UUID, *, as_of: dt.datetime, now: dt.datetime) -
             .filter(pk=schedule_id)
             .first()
         )
-        if schedule is None:
-            return None
-        drafted = _draft_next(schedule, as_of, now)
-        if settings.HOLD_DRAFTS:
-            return [] if drafted is None else [drafted]
-        return [] if drafted is None else [finalize_invoice(drafted.pk, now=now)]
+        return None if schedule is None else bill_step(schedule, as_of=as_of, now=now)
+
+
+def bill_step(schedule: BillingSchedule, *, as_of: dt.datetime, now: dt.datetime) -> list[Invoice]:
+    """Bill the next step of a schedule that the caller has locked; the invoices made, finalized if they may be."""
+    drafted = _draft_next(schedule, as_of, now)
+    reschedule(schedule)
+    return [] if drafted is None else [finalize_if_free(drafted, now=now)]
 
 
 def _due(as_of: dt.datetime, now: dt.datetime) -> QuerySet[BillingSchedule]:
@@ -111,35 +123,57 @@ def _due(as_of: dt.datetime, now: dt.datetime) -> QuerySet[BillingSchedule]:
 
 def _draft_next(schedule: BillingSchedule, as_of: dt.datetime, now: dt.datetime) -> Invoice | None:
     subscription = schedule.subscription
+    step = next_step(subscription, schedule)
+    if step is None:
+        return _draft_late(subscription, as_of, now)
+    if step.kind == InvoiceKind.START:
+        schedule.next_period, schedule.changes_to = 0, step.at
+        return draft_start(subscription, step.period, now=now)
+    if step.kind == InvoiceKind.CHANGE:
+        schedule.changes_to = step.at
+        return draft_change(subscription, step.period, step.period.index, as_of=step.at, now=now)
+    schedule.next_period, schedule.changes_to = step.period.index + 1, step.at
+    late_days = take_reading(subscription.customer_id, up_to=step.at)
+    return draft_cycle(subscription, step.period, late_days, now=now)
+
+
+def _draft_late(subscription: Subscription, as_of: dt.datetime, now: dt.datetime) -> Invoice | None:
+    """The subscription is billed to its end, and was woken because usage changed after that."""
+    assert subscription.ends_at is not None
+    late_days = take_reading(subscription.customer_id, up_to=as_of)
+    if subscription.ends_at == subscription.starts_at:
+        return None
+    last = period_holding(subscription, subscription.ends_at - LAST_INSTANT)
+    return draft_adjustment(subscription, last, late_days, now=now)
+
+
+def next_step(subscription: Subscription, schedule: BillingSchedule) -> Step | None:
+    """What is to be billed next for a subscription, and when; None: it has ended and is billed to its end."""
     index = schedule.next_period
+    period = period_of(subscription, max(index, 0))
+    if period is None:
+        return None
     if index == START:
-        invoice = draft_start(subscription, now=now)
-    elif _is_over(subscription, index):
-        late_days = take_reading(subscription.customer_id, up_to=as_of)
-        invoice = draft_adjustment(subscription, index - 1, late_days, now=now)
-        return _schedule(schedule, index, None, invoice)
-    else:
-        end = agreement(subscription, index).period.end
-        late_days = take_reading(subscription.customer_id, up_to=end)
-        invoice = draft_cycle(subscription, index, late_days, now=now)
-    following = agreement(subscription, index + 1)
-    over = _is_over(subscription, index + 1)
-    return _schedule(schedule, index + 1, None if over else following.period.end + following.terms.grace, invoice)
+        return Step(InvoiceKind.START, period, period.start, period.start)
+    changes = [at for at in changes_within(subscription, period) if schedule.changes_to and at > schedule.changes_to]
+    if changes:
+        return Step(InvoiceKind.CHANGE, period, changes[0], changes[0])
+    # What is cut short was ended by somebody who waits for the bill; nothing of it can arrive that late.
+    grace = dt.timedelta(0) if period.cut_short else parts_of(subscription, period)[-1].terms.grace
+    return Step(InvoiceKind.CYCLE, period, period.end, period.end + grace)
 
 
-def _is_over(subscription: Subscription, index: int) -> bool:
-    """Whether the subscription has ended before the period begins."""
-    ends_at = subscription.ends_at
-    return ends_at is not None and agreement(subscription, index).period.start >= ends_at
-
-
-def _schedule(
-    schedule: BillingSchedule, next_period: int, due_at: dt.datetime | None, invoice: Invoice | None
-) -> Invoice | None:
-    schedule.next_period, schedule.due_at = next_period, due_at
+def reschedule(schedule: BillingSchedule) -> None:
+    """Write down when the schedule's next step is due."""
+    step = next_step(schedule.subscription, schedule)
+    schedule.due_at = None if step is None else step.due_at
     schedule.attempts, schedule.not_before, schedule.last_error = 0, None, ""
     schedule.save()
-    return invoice
+
+
+def finalize_if_free(draft: Invoice, *, now: dt.datetime) -> Invoice:
+    """Finalize what was just drafted, unless drafts are held for an operator, or for Stripe to tax them."""
+    return draft if settings.HOLD_DRAFTS else finalize_invoice(draft.pk, now=now)
 
 
 def _put_off(schedule_id: uuid.UUID, error: Exception, now: dt.datetime) -> None:

@@ -10,6 +10,8 @@ import uuid
 import stripe
 from django.db import transaction
 
+from billing import wallets
+from billing.creditable import still_due, taken_off_due
 from billing.finalizing import void_invoice
 from billing.ledger import book, reverse
 from billing.models import AccountKind, Collection, Invoice, InvoiceStatus
@@ -87,49 +89,56 @@ def _paid(invoice: Invoice, found: stripe.Invoice, now: dt.datetime) -> None:
     """Book what Stripe collected; of a void invoice, as credit. What a written-off one still brings is recovered.
 
     What Stripe carried over to the customer's balance there is owed by its next invoice, which then collects more.
+    What credit notes have taken off here but not there in time was paid too much, and is credit.
     """
-    collected = found.amount_paid
+    collected, lowered = found.amount_paid, found.pre_payment_credit_notes_amount
     carried = (found.ending_balance or 0) - found.starting_balance
-    if collected + carried != invoice.amount_due:
-        raise CannotBe(f"{found.id}: {collected} paid and {carried} carried over, of {invoice.amount_due}")
+    credited = taken_off_due(invoice)
+    if collected + carried + lowered != invoice.amount_due or lowered > credited:
+        raise CannotBe(
+            f"{found.id}: {collected} paid, {carried} carried over and {lowered} credited, of {invoice.amount_due}"
+        )
+    # What Stripe carried over from before comes in with this payment, and is none of this invoice.
+    cash, owed_next = (collected, carried) if carried >= 0 else (collected + carried, 0)
     if invoice.status == InvoiceStatus.VOID:
-        _receive(invoice, "late-", AccountKind.CREDIT, collected, carried, now)
+        _receive(invoice, "late-", AccountKind.CREDIT, cash, owed_next, now)
+        _collect_carried(invoice, "late-", -carried, now)
         return
     Collection.objects.filter(pk=invoice.pk).update(state=Collection.State.DONE, payment_error="", last_error="")
-    if invoice.status == InvoiceStatus.PAID:
-        return
     if invoice.status == InvoiceStatus.UNCOLLECTIBLE:
         reverse(invoice, ["write-off"], suffix="recovered", at=now)
-    _receive(invoice, "", AccountKind.RECEIVABLE, collected, carried, now)
-    invoice.status, invoice.paid_at = InvoiceStatus.PAID, now
-    invoice.save(update_fields=["status", "paid_at"])
+    settled_next = min(owed_next, invoice.amount_due - credited)
+    settled = invoice.amount_due - credited - settled_next
+    _receive(invoice, "", AccountKind.RECEIVABLE, settled, settled_next, now)
+    _receive(invoice, "surplus-", AccountKind.CREDIT, cash - settled, owed_next - settled_next, now)
+    _collect_carried(invoice, "", -carried, now)
+    if invoice.status != InvoiceStatus.PAID:
+        invoice.status, invoice.paid_at = InvoiceStatus.PAID, now
+        invoice.save(update_fields=["status", "paid_at"])
+        wallets.invoice_paid(invoice, at=now)
 
 
-def _receive(invoice: Invoice, name: str, settles: AccountKind, collected: int, carried: int, now: dt.datetime) -> None:
-    if carried >= 0:
-        book(invoice, f"{name}payment", debit=AccountKind.CASH, credit=settles, amount=collected, at=now)
-        book(invoice, f"{name}carried", debit=AccountKind.CARRIED, credit=settles, amount=carried, at=now)
-    else:
-        book(invoice, f"{name}payment", debit=AccountKind.CASH, credit=settles, amount=invoice.amount_due, at=now)
-        book(invoice, f"{name}carried", debit=AccountKind.CASH, credit=AccountKind.CARRIED, amount=-carried, at=now)
+def _receive(invoice: Invoice, name: str, settles: AccountKind, cash: int, carried: int, now: dt.datetime) -> None:
+    book(invoice, f"{name}payment", debit=AccountKind.CASH, credit=settles, amount=cash, at=now)
+    book(invoice, f"{name}carried", debit=AccountKind.CARRIED, credit=settles, amount=carried, at=now)
+
+
+def _collect_carried(invoice: Invoice, name: str, amount: int, now: dt.datetime) -> None:
+    """What earlier invoices left to be collected with this one."""
+    if amount > 0:
+        book(invoice, f"{name}carried", debit=AccountKind.CASH, credit=AccountKind.CARRIED, amount=amount, at=now)
 
 
 def _voided(invoice: Invoice, now: dt.datetime) -> None:
-    """Voided at Stripe. What was written off before stays so: nothing is owed either way."""
+    """Voided at Stripe. What was written off or credited before stays so: nothing is owed either way."""
     if invoice.status == InvoiceStatus.FINALIZED:
-        void_invoice(invoice.pk, now=now, at_stripe=False)
-    elif invoice.status == InvoiceStatus.UNCOLLECTIBLE:
+        void_invoice(invoice.pk, reason="It was voided at Stripe.", now=now, at_stripe=False)
+    elif invoice.status != InvoiceStatus.VOID:
         Collection.objects.filter(pk=invoice.pk).update(state=Collection.State.DONE)
 
 
 def _write_off(invoice: Invoice, now: dt.datetime) -> None:
-    book(
-        invoice,
-        "write-off",
-        debit=AccountKind.BAD_DEBT,
-        credit=AccountKind.RECEIVABLE,
-        amount=invoice.amount_due,
-        at=now,
-    )
+    owed, lost = AccountKind.RECEIVABLE, AccountKind.BAD_DEBT
+    book(invoice, "write-off", debit=lost, credit=owed, amount=still_due(invoice), at=now)
     invoice.status = InvoiceStatus.UNCOLLECTIBLE
     invoice.save(update_fields=["status"])

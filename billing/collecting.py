@@ -1,6 +1,7 @@
 """How does a finalized invoice reach Stripe and get paid there? Step by step, each made once.
 
-Customer, invoice, lines, a comparison of totals, finalize, charge. A sweep takes what is due, walks the steps that are
+Customer, invoice, lines, a comparison of totals, finalize, charge. The invoice goes there as it was finalized; credit
+notes that have lowered it meanwhile follow it before it is charged. A sweep takes what is due, walks the steps that are
 not done yet, and leaves the rest to Stripe's webhooks (`stripe_inbox`), with a look of its own every hour in case a
 webhook gets lost. Two sweeps at one invoice do no harm: every step has one key, and whoever finds that the invoice was
 moved on or voided under its hands stops.
@@ -15,7 +16,9 @@ from django.db.models import F
 
 from billing import stripe_steps
 from billing.bringing_home import CannotBe, NotOurs, bring_home
+from billing.creditable import taken_off_due
 from billing.models import Collection, InvoiceStatus, StripeCall
+from billing.refunding import lower_at_stripe
 from billing.stripe_gateway import StripeRefused, StripeUnavailable, ask, retry_delay, stripe_client
 from billing.stripe_steps import TotalsDiffer, ensure_customer
 
@@ -97,6 +100,7 @@ def _bring_to_stripe(client: stripe.StripeClient, collection: Collection, now: d
     stripe_steps.compare(client, invoice, stripe_id)
     _go_on(collection)
     stripe_steps.finalize(client, invoice, stripe_id, now=now)
+    lower_at_stripe(client, invoice, stripe_id, now=now)
     if not by_card:
         _mail(client, collection, stripe_id, now)
     _go_on(collection, state=Collection.State.SENT, not_before=now + LOOK_AGAIN_AFTER, attempts=0, last_error="")
@@ -153,9 +157,12 @@ def _charge_if_time(client: stripe.StripeClient, collection: Collection, stripe_
     attempt = declined.count() + 1
     if attempt > MAX_CHARGES or declined.filter(finished_at__gt=now - CHARGE_AGAIN_AFTER).exists():
         return
+    lower_at_stripe(client, collection.invoice, stripe_id, now=now)
     found = stripe_steps.compare(client, collection.invoice, stripe_id)
     if found.status != "open" or found.collection_method != "charge_automatically":
         return
+    if found.pre_payment_credit_notes_amount != taken_off_due(collection.invoice):
+        return  # somebody has written a credit note just now; the invoice is charged once that is there
     _go_on(collection)
     try:
         stripe_steps.charge(client, collection.invoice, stripe_id, attempt=attempt, now=now)

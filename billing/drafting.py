@@ -1,160 +1,132 @@
-"""What is on the invoice of a period? Lines, from today's counts and the terms, by the one price path.
+"""What is on an invoice of a subscription? For each period on it, what that comes to, less what was billed for it.
 
-A cycle invoice carries the base fee of the period that begins, the usage of the one that is over, and an adjustment
-for each earlier period whose usage changed after it was invoiced: that period priced anew, minus all that was billed
-for it. Each line is rounded once; nothing else rounds.
+A period's base fee is billed in advance, its usage when it is over; a change within it bills the difference it makes to
+the fee; and whatever changes a period that has been invoiced becomes one adjustment line. All are the same difference,
+between `billing.owing` and the lines that stand; so what a customer is billed in all does not depend on when.
 """
 
 import datetime as dt
 import uuid
-from collections.abc import Sequence
-from decimal import Decimal
-from typing import Any
+from collections.abc import Iterable, Sequence
 
-from django.db.models import Sum
+from django.db.models import QuerySet
 
 from billing.models import Invoice, InvoiceKind, InvoiceLine, InvoiceStatus, LineKind
-from metering.reading import changed_since, count_settled
-from plans.calendar import Period, time_zone
+from billing.owing import rolls_over
+from billing.period_lines import advance_lines, closing_lines, corrected_lines, lines_of_no_period
 from plans.models import Subscription
-from plans.money import format_amount, to_minor
-from plans.pricing import PricedTier, price_usage
-from plans.subscribing import Agreement, agreement
-from plans.terms import Flat
+from plans.periods import LAST_INSTANT, BillingPeriod, agreement_at, period_of
 
-NAMED_CONVERSATIONS = 50
-"""How many changed conversations an adjustment names; all of them are in the CSV of its period."""
+ORDER = {kind: place for place, kind in enumerate(LineKind)}
+"""The order of the sum; LineKind lists it."""
 
 
-def draft_start(subscription: Subscription, *, now: dt.datetime) -> Invoice | None:
-    """The first base fee, in advance; None where the plan has none."""
-    agreed = agreement(subscription, 0)
-    if not agreed.terms.base_fee:
-        return None
-    return _draft(subscription, InvoiceKind.START, agreed, agreed.period, [base_fee_line(agreed)], now)
+def draft_start(subscription: Subscription, period: BillingPeriod, *, now: dt.datetime) -> Invoice | None:
+    """The first base fee, in advance; None where the plan has none, or a trial goes before it."""
+    lines = advance_lines(subscription, period, as_of=period.start)
+    return _draft(subscription, InvoiceKind.START, period, lines, now) if lines else None
 
 
-def draft_cycle(subscription: Subscription, index: int, late_days: Sequence[dt.date], *, now: dt.datetime) -> Invoice:
-    """The invoice of the period `index`, which is over; the caller has taken the meter reading."""
-    agreed = agreement(subscription, index)
+def draft_change(
+    subscription: Subscription, period: BillingPeriod, last_billed: int, *, as_of: dt.datetime, now: dt.datetime
+) -> Invoice | None:
+    """What a change at `as_of` does to the fees of the period that holds it, and of later ones billed ahead.
+
+    Fees are billed in advance up to period `last_billed`; those before it are closed. None where nothing changes.
+    """
     lines: list[InvoiceLine] = []
-    if agreed.terms.base_fee and (subscription.ends_at is None or subscription.ends_at > agreed.period.end):
-        lines.append(base_fee_line(agreement(subscription, index + 1)))
-    counts = count_settled(subscription.customer_id, agreed.period.start, agreed.period.end)
-    lines += usage_lines(agreed, counts)
-    lines += adjustment_lines(subscription.customer_id, late_days)
-    return _draft(subscription, InvoiceKind.CYCLE, agreed, agreed.period, lines, now)
+    for index in range(period.index, last_billed + 1):
+        found = period_of(subscription, index)
+        if found is None:
+            lines += lines_of_no_period(subscription, index)
+        elif index < last_billed:
+            lines += corrected_lines(subscription, found)
+        else:
+            lines += advance_lines(subscription, found, as_of=max(as_of, found.start))
+    return _draft(subscription, InvoiceKind.CHANGE, period, lines, now) if lines else None
+
+
+def draft_cycle(
+    subscription: Subscription, period: BillingPeriod, late_days: Sequence[dt.date], *, now: dt.datetime
+) -> Invoice:
+    """The invoice of a period that is over; the caller has taken the meter reading."""
+    lines: list[InvoiceLine] = []
+    following = period_of(subscription, period.index + 1)
+    if following is not None:
+        lines += advance_lines(subscription, following, as_of=following.start)
+    lines += closing_lines(subscription, period)
+    lines += _adjustment_lines(subscription, late_days)
+    return _draft(subscription, InvoiceKind.CYCLE, period, lines, now)
 
 
 def draft_adjustment(
-    subscription: Subscription, last_index: int, late_days: Sequence[dt.date], *, now: dt.datetime
+    subscription: Subscription, last: BillingPeriod, late_days: Sequence[dt.date], *, now: dt.datetime
 ) -> Invoice | None:
-    """What changed after the last period of an ended subscription was invoiced; None if nothing did.
+    """What changed after the last period of an ended subscription was invoiced; None if nothing did."""
+    lines = _adjustment_lines(subscription, late_days)
+    return _draft(subscription, InvoiceKind.ADJUSTMENT, last, lines, now) if lines else None
 
-    Such invoices continue the count of the subscription's periods.
+
+def draft_again(voided: Invoice, *, now: dt.datetime) -> Invoice:
+    """A new draft in place of a void invoice: all periods that it was about, billed as they stand today.
+
+    Lines that were added by hand are the caller's to copy.
     """
-    lines = adjustment_lines(subscription.customer_id, late_days)
-    if not lines:
-        return None
-    agreed = agreement(subscription, last_index)
-    earlier = Invoice.objects.filter(subscription=subscription, kind=InvoiceKind.ADJUSTMENT).count()
-    period = Period(last_index + 1 + earlier, agreed.period.end, max(now, agreed.period.end))
-    return _draft(subscription, InvoiceKind.ADJUSTMENT, agreed, period, lines, now)
+    subscription = voided.subscription
+    assert subscription is not None and voided.period_index is not None
+    period = period_of(subscription, voided.period_index)
+    assert period is not None
+    draft = _draft(subscription, InvoiceKind(voided.kind), period, [], now, reissue_of=voided)
+    touched = voided.lines.exclude(period_index=None).values_list("subscription_id", "period_index").distinct()
+    lines: list[InvoiceLine] = []
+    for subscription_id, index in sorted(touched, key=str):
+        assert index is not None
+        owner = subscription if subscription_id == subscription.pk else Subscription.objects.get(pk=subscription_id)
+        lines += _lines_again(owner, index, closes=voided.kind == InvoiceKind.CYCLE and index == period.index)
+    _write_lines(draft, lines)
+    return draft
 
 
-def base_fee_line(agreed: Agreement) -> InvoiceLine:
-    """The base fee of a whole period."""
-    terms = agreed.terms
-    return _line(
-        LineKind.BASE_FEE,
-        agreed,
-        description=f"{agreed.plan_version.plan.name}, base fee {_span(agreed)}",
-        quantity=1,
-        unit_amount=terms.base_fee,
-        amount=to_minor(terms.base_fee, terms.currency),
-    )
+def _lines_again(subscription: Subscription, index: int, *, closes: bool) -> list[InvoiceLine]:
+    period = period_of(subscription, index)
+    if period is None:
+        return lines_of_no_period(subscription, index)
+    if closes:
+        return closing_lines(subscription, period)
+    if _cycles(subscription.customer_id).filter(subscription=subscription, period_index=index).exists():
+        return corrected_lines(subscription, period)
+    return advance_lines(subscription, period, as_of=period.end - LAST_INSTANT)
 
 
-def usage_lines(agreed: Agreement, counts: dict[str, int]) -> list[InvoiceLine]:
-    """One line a tier of the plan, in its order; tiers without conversations are left out."""
-    return [usage_line(priced, agreed) for priced in price_usage(agreed.terms, counts) if priced.quantity]
+def _adjustment_lines(subscription: Subscription, late_days: Sequence[dt.date]) -> list[InvoiceLine]:
+    """One line for each invoiced period of the customer that late usage touches and whose sum changed."""
+    lines: list[InvoiceLine] = []
+    for invoice in _invoices_touched(subscription, late_days):
+        assert invoice.subscription is not None and invoice.period_index is not None
+        period = period_of(invoice.subscription, invoice.period_index)
+        assert period is not None
+        lines += corrected_lines(invoice.subscription, period, invoice=invoice)
+    return lines
 
 
-def usage_line(priced: PricedTier, agreed: Agreement) -> InvoiceLine:
-    """A tier's usage, rounded here and nowhere else; `details` holds the pencil sum."""
-    currency = agreed.terms.currency
-    price = agreed.terms.rates[priced.tier].price
-    return _line(
-        LineKind.USAGE,
-        agreed,
-        tier=priced.tier,
-        description=priced.explain(currency),
-        quantity=priced.quantity,
-        unit_amount=price.unit if isinstance(price, Flat) else None,
-        amount=to_minor(priced.amount, currency),
-        details=priced.details(currency),
-    )
+def _invoices_touched(subscription: Subscription, late_days: Sequence[dt.date]) -> list[Invoice]:
+    """The invoices whose period a late day overlaps; where allowance rolls over, those after it too.
 
-
-def adjustment_lines(customer_id: uuid.UUID, late_days: Sequence[dt.date]) -> list[InvoiceLine]:
-    """One line for each invoiced period of the customer that a late day falls into and whose sum changed."""
-    lines = (adjustment_line(invoice) for invoice in _invoices_touched(customer_id, late_days))
-    return [line for line in lines if line is not None]
-
-
-def adjustment_line(invoice: Invoice) -> InvoiceLine | None:
-    """An invoice's period priced from today's counts, minus all that was billed for it; None if nothing is left."""
-    subscription = invoice.subscription
-    agreed = agreement(subscription, invoice.period_index)
-    period, currency = agreed.period, agreed.terms.currency
-    counts = count_settled(subscription.customer_id, period.start, period.end)
-    owed = sum(line.amount for line in usage_lines(agreed, counts))
-    billed = billed_for(subscription, invoice.period_index)
-    if owed == billed:
-        return None
-    changed = changed_since(subscription.customer_id, period.start, period.end, invoice.counted_at)
-    return _line(
-        LineKind.ADJUSTMENT,
-        agreed,
-        description=(
-            f"Usage of {_span(agreed)} that changed after invoice {invoice}: "
-            f"{format_amount(owed, currency)} instead of {format_amount(billed, currency)} {currency}"
-        ),
-        quantity=1,
-        unit_amount=None,
-        amount=owed - billed,
-        details={
-            "invoice": str(invoice),
-            "counts": counts,
-            "owed": format_amount(owed, currency),
-            "billed": format_amount(billed, currency),
-            "conversations": changed[:NAMED_CONVERSATIONS],
-            "conversations_changed": len(changed),
-        },
-    )
-
-
-def billed_for(subscription: Subscription, period_index: int) -> int:
-    """All usage ever billed for a period, adjustments included, in minor units.
-
-    Also what stood on an invoice that is void by now: it has been given up and is not billed again.
+    A voided one has given its period up.
     """
-    lines = InvoiceLine.objects.filter(
-        subscription=subscription,
-        period_index=period_index,
-        kind__in=[LineKind.USAGE, LineKind.ADJUSTMENT],
-    )
-    return lines.aggregate(sum=Sum("amount"))["sum"] or 0
+    touched: list[Invoice] = []
+    rolling: set[object] = set()
+    for invoice in _cycles(subscription.customer_id).select_related("subscription").order_by("period_start"):
+        if invoice.subscription_id in rolling or any(_overlaps(day, invoice) for day in late_days):
+            touched.append(invoice)
+            assert invoice.subscription is not None
+            if rolls_over(invoice.subscription):
+                rolling.add(invoice.subscription_id)
+    return touched
 
 
-def _invoices_touched(customer_id: uuid.UUID, late_days: Sequence[dt.date]) -> list[Invoice]:
-    """The invoices whose period a late day overlaps; a voided one has given its period up."""
-    cycles = Invoice.objects.filter(customer=customer_id, kind=InvoiceKind.CYCLE).exclude(status=InvoiceStatus.VOID)
-    return [
-        invoice
-        for invoice in cycles.select_related("subscription").order_by("period_start")
-        if any(_overlaps(day, invoice) for day in late_days)
-    ]
+def _cycles(customer_id: uuid.UUID) -> QuerySet[Invoice]:
+    return Invoice.objects.filter(customer=customer_id, kind=InvoiceKind.CYCLE).exclude(status=InvoiceStatus.VOID)
 
 
 def _overlaps(day: dt.date, invoice: Invoice) -> bool:
@@ -165,59 +137,36 @@ def _overlaps(day: dt.date, invoice: Invoice) -> bool:
 def _draft(
     subscription: Subscription,
     kind: InvoiceKind,
-    agreed: Agreement,
-    period: Period,
-    lines: Sequence[InvoiceLine],
+    period: BillingPeriod,
+    lines: Iterable[InvoiceLine],
     now: dt.datetime,
+    *,
+    reissue_of: Invoice | None = None,
 ) -> Invoice:
+    agreed = agreement_at(subscription, period.end - LAST_INSTANT)
+    earlier = Invoice.objects.filter(subscription=subscription, kind=kind, period_index=period.index)
     invoice = Invoice.objects.create(
         customer_id=subscription.customer_id,
         subscription=subscription,
         plan_version=agreed.plan_version,
         kind=kind,
+        ordinal=earlier.count(),
         currency=agreed.terms.currency,
         period_index=period.index,
         period_start=period.start,
         period_end=period.end,
         counted_at=now,
-        total=sum(line.amount for line in lines),
         created_at=now,
+        reissue_of=reissue_of,
     )
-    for position, line in enumerate(lines):
-        line.invoice, line.position = invoice, position
-    InvoiceLine.objects.bulk_create(lines)
+    _write_lines(invoice, lines)
     return invoice
 
 
-def _line(
-    kind: LineKind,
-    agreed: Agreement,
-    *,
-    description: str,
-    quantity: int,
-    unit_amount: Decimal | None,
-    amount: int,
-    tier: str = "",
-    details: dict[str, Any] | None = None,
-) -> InvoiceLine:
-    return InvoiceLine(
-        subscription=agreed.subscription,
-        kind=kind,
-        tier=tier,
-        description=description,
-        quantity=quantity,
-        unit_amount=unit_amount,
-        amount=amount,
-        period_index=agreed.period.index,
-        period_start=agreed.period.start,
-        period_end=agreed.period.end,
-        details=details or {},
-    )
-
-
-def _span(agreed: Agreement) -> str:
-    """The days of a period as the customer's calendar shows them, the last one included."""
-    zone = time_zone(agreed.subscription.timezone)
-    first = agreed.period.start.astimezone(zone)
-    last = (agreed.period.end - dt.timedelta(microseconds=1)).astimezone(zone)
-    return f"{first:%d %b %Y} to {last:%d %b %Y}"
+def _write_lines(invoice: Invoice, lines: Iterable[InvoiceLine]) -> None:
+    in_order = sorted(lines, key=lambda line: ORDER[LineKind(line.kind)])
+    for position, line in enumerate(in_order):
+        line.invoice, line.position = invoice, position
+    InvoiceLine.objects.bulk_create(in_order)
+    invoice.subtotal = invoice.total = sum(line.amount for line in in_order)
+    invoice.save(update_fields=["subtotal", "total"])

@@ -1,120 +1,57 @@
-"""What does an invoice look like on paper? A plain statement becomes an A4 PDF, the same bytes for the same statement.
+"""What does an invoice look like on paper? A statement becomes an A4 PDF, the same bytes for the same statement.
 
-The layout is `pdf/invoice.typ`. Everything that is printed reaches it as JSON data, never as markup, so no name can
-become an instruction; nothing is fetched, and only the fonts inside the typesetter are used unless a folder is given.
+The layout is `pdf/invoice.typ`. All that is printed reaches it as one JSON document of finished texts, never as
+markup, so no name can become an instruction; nothing is fetched, and no font of the machine changes the picture.
 """
 
 import datetime as dt
 import json
-import re
-from dataclasses import dataclass
-from decimal import Decimal
 from functools import lru_cache
 from pathlib import Path
-from typing import Any, Final, Literal
+from typing import Any, Final
 
 import typst
 
-from plans.money import format_amount, format_price, minor_digits
+from billing.invoice_page import page_of
+from billing.invoice_statement import InvoiceStatement, check_sums
 
-Status = Literal["draft", "finalized", "paid", "void", "uncollectible"]
-
-
-@dataclass(frozen=True, kw_only=True)
-class Party:
-    """Seller or buyer. `address`: one text a line, without name and country. `key`: the seller's name for the buyer."""
-
-    name: str
-    address: tuple[str, ...] = ()
-    country: str = ""
-    tax_id: str = ""
-    email: str = ""
-    key: str = ""
+LAYOUT: Final = Path(__file__).with_name("pdf") / "invoice.typ"
+ARCHIVAL: Final = "a-2b"
 
 
-@dataclass(frozen=True)
-class Span:
-    """Half-open, aware, in the zone it is to be printed in; whole days are printed as days."""
+def invoice_pdf(statement: InvoiceStatement, *, fonts: Path | None = None) -> bytes:
+    """The invoice as a PDF/A, or as a plain PDF where a text holds characters that no font at hand can draw.
 
-    starts_at: dt.datetime
-    ends_at: dt.datetime
-
-
-@dataclass(frozen=True, kw_only=True)
-class StatementLine:
-    """`amount` in minor units; `unit_amount` in major units, None where there is not one price."""
-
-    kind: str
-    description: str
-    amount: int
-    quantity: int | None = None
-    unit_amount: Decimal | None = None
-    period: Span | None = None
-
-
-@dataclass(frozen=True, kw_only=True)
-class StatementTax:
-    """`amount` in minor units; `percent` 19 is 19 %; `inclusive`: the subtotal contains it; `note`: reverse charge."""
-
-    name: str
-    amount: int
-    percent: Decimal | None = None
-    inclusive: bool = False
-    note: str = ""
-
-
-@dataclass(frozen=True, kw_only=True)
-class TierUsage:
-    """What happened in one tier (or pool). None is unknown or does not apply, and is printed as a dash."""
-
-    tier: str
-    conversations: int
-    turns: int | None = None
-    input_tokens: int | None = None
-    cache_read_tokens: int | None = None
-    cache_write_tokens: int | None = None
-    output_tokens: int | None = None
-    included: int | None = None
-    overage: int | None = None
-    amount: int | None = None
-
-
-@dataclass(frozen=True, kw_only=True)
-class InvoiceStatement:
-    """All that is printed on an invoice. Amounts are in minor units of `currency`.
-
-    A total of nothing or less is not asked for: it goes to the customer's balance.
-    With `corrects`, the number of an invoice, it is a credit note: its total goes `off_due`, is `refunded` or `credited`.
+    `fonts`: a folder with further ones, for scripts that the typesetter's own lack (Chinese, Japanese, Korean, emoji).
+    Raises DoesNotAddUp, and UnknownCurrency.
     """
-
-    seller: Party
-    buyer: Party
-    number: str
-    status: Status
-    currency: str
-    lines: tuple[StatementLine, ...]
-    subtotal: int
-    total: int
-    tax: StatementTax | None = None
-    prepaid_applied: int = 0
-    credit_applied: int = 0
-    amount_due: int = 0
-    issued_on: dt.date | None = None
-    due_on: dt.date | None = None
-    paid_on: dt.date | None = None
-    period: Span | None = None
-    usage: tuple[TierUsage, ...] = ()
-    payment_url: str = ""
-    notes: tuple[str, ...] = ()
-    corrects: str = ""
-    off_due: int = 0
-    refunded: int = 0
-    credited: int = 0
+    check_sums(statement)
+    try:
+        return _typeset(statement, fonts, pdf_standards=[ARCHIVAL])
+    except typst.TypstError as error:
+        if "PDF/A" not in str(error):
+            raise
+        return _typeset(statement, fonts, pdf_standards=[])
 
 
-class DoesNotAddUp(ValueError):
-    """The statement's lines, taxes and totals contradict each other; nobody may be asked to pay that."""
+def _typeset(statement: InvoiceStatement, fonts: Path | None, *, pdf_standards: list[Any]) -> bytes:
+    return typst.compile(
+        LAYOUT,
+        root=LAYOUT.parent,
+        font_paths=_fonts(fonts),
+        sys_inputs={"statement": json.dumps(page_of(statement))},
+        pdf_standards=pdf_standards,
+        timestamp=_dated(statement),
+    )
 
 
-def invoice_pdf(statement: InvoiceStatement) -> bytes:
-    raise NotImplementedError
+@lru_cache
+def _fonts(folder: Path | None) -> typst.Fonts:
+    return typst.Fonts(include_system_fonts=False, font_paths=[folder] if folder else [])
+
+
+def _dated(statement: InvoiceStatement) -> dt.datetime:
+    """The moment written into the file: never that of its making, or equal invoices would differ."""
+    if statement.issued_on is not None:
+        return dt.datetime.combine(statement.issued_on, dt.time(), dt.UTC)
+    return statement.period.ends_at.astimezone(dt.UTC) if statement.period else dt.datetime(1970, 1, 1, tzinfo=dt.UTC)

@@ -3,7 +3,7 @@
 `once` commits the intent, sends the call under an idempotency key made only from our object's identity and the step,
 and commits the outcome. When the outcome stays unknown (time-out, broken answer, 5xx) the next try first looks whether
 the change is there, and sends the same call under the same key only if it is not. 400, 402 and 404 are answers:
-nothing changed.
+nothing changed. `intend` commits the intent with whatever gives rise to it, for a sweep to make the call later.
 """
 
 import datetime as dt
@@ -16,7 +16,7 @@ from typing import Any, TypeVar
 import stripe
 from django.conf import settings
 
-from billing.models import Invoice, StripeCall
+from billing.models import CreditNote, Invoice, StripeCall
 from plans.models import Customer
 
 TIMEOUT_S = 10
@@ -72,16 +72,51 @@ def _client(key: str, base: str) -> stripe.StripeClient:
     )
 
 
+def key_of(step: str, *, invoice: Invoice | None = None, credit_note: CreditNote | None = None) -> str:
+    """The idempotency key of a step that an invoice or a credit note takes once."""
+    if credit_note is not None:
+        return f"credit_note:{credit_note.pk}:{step}"
+    assert invoice is not None
+    return f"invoice:{invoice.pk}:{step}"
+
+
+def intend(
+    step: str,
+    customer: Customer,
+    *,
+    invoice: Invoice | None = None,
+    credit_note: CreditNote | None = None,
+    now: dt.datetime,
+) -> None:
+    """Have a sweep make this call, once the transaction is committed."""
+    StripeCall.objects.create(
+        pk=key_of(step, invoice=invoice, credit_note=credit_note),
+        step=step,
+        customer=customer,
+        invoice=invoice,
+        credit_note=credit_note,
+        not_before=now,
+        intended_at=now,
+    )
+
+
 def once(
-    key: str, *, step: str, customer: Customer, invoice: Invoice | None, send: Send, find: Find, now: dt.datetime
+    key: str,
+    *,
+    step: str,
+    customer: Customer,
+    invoice: Invoice | None = None,
+    credit_note: CreditNote | None = None,
+    send: Send,
+    find: Find,
+    now: dt.datetime,
 ) -> str:
     """Have the call made exactly once; returns the Stripe id it gave. Outside any transaction.
 
     Raises StripeUnavailable (unknown, try again), StripeRefused (a definite no, remembered).
     """
-    call, _ = StripeCall.objects.get_or_create(
-        pk=key, defaults={"step": step, "customer": customer, "invoice": invoice, "intended_at": now}
-    )
+    about = {"customer": customer, "invoice": invoice, "credit_note": credit_note}
+    call, _ = StripeCall.objects.get_or_create(pk=key, defaults={"step": step, **about, "intended_at": now})
     if call.state == StripeCall.State.DONE:
         return call.stripe_id
     if call.state == StripeCall.State.REFUSED:

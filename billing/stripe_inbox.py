@@ -1,6 +1,7 @@
 """What does Stripe tell us? Webhooks: verified, stored once, answered, and only then looked into.
 
-A webhook says that something happened to an object; the object is fetched and its state applied (`bringing_home`).
+A webhook says that something happened to an object; the object is fetched and its state applied (`bringing_home` for
+invoices, `refunding` for refunds).
 """
 
 import datetime as dt
@@ -14,6 +15,7 @@ from django.db.models import F
 from api.strict_json import BadJson, decode_tree
 from billing.bringing_home import CannotBe, NotOurs, bring_home
 from billing.models import StripeEvent
+from billing.refunding import bring_refund_home
 from billing.stripe_gateway import StripeRefused, StripeUnavailable, retry_delay, stripe_client
 
 log = logging.getLogger(__name__)
@@ -90,6 +92,8 @@ def work_off_inbox(*, now: dt.datetime) -> int:
         try:
             if event.type.startswith("invoice.") and event.object_id:
                 bring_home(client, event.object_id, now=now)
+            elif event.type.startswith(("refund.", "charge.refund.")) and event.object_id:
+                bring_refund_home(client, event.object_id, now=now)
             _note(event, StripeEvent.State.DONE)
         except NotOurs as error:
             _note(event, StripeEvent.State.DONE, error)

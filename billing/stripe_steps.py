@@ -10,7 +10,7 @@ from typing import Any
 import stripe
 
 from billing.models import Invoice, StripeCall, StripeCustomer
-from billing.stripe_gateway import DELETED, Find, Send, StripeRefused, ask, metadata_of, once
+from billing.stripe_gateway import DELETED, Find, Send, StripeRefused, ask, key_of, metadata_of, once
 from plans.models import Customer
 from plans.money import format_amount
 
@@ -42,7 +42,7 @@ def ensure_customer(client: stripe.StripeClient, customer: Customer, *, now: dt.
         return None
 
     key = f"customer:{customer.id}"
-    stripe_id = once(key, step="customer", customer=customer, invoice=None, send=send, find=find, now=now)
+    stripe_id = once(key, step="customer", customer=customer, send=send, find=find, now=now)
     StripeCustomer.objects.get_or_create(customer=customer, defaults={"stripe_id": stripe_id})
     return stripe_id
 
@@ -86,15 +86,13 @@ def create_invoice(
 
 def may_exist(invoice: Invoice) -> bool:
     """Whether Stripe was ever asked to create the invoice and did not say no."""
-    asked = StripeCall.objects.filter(pk=_key(invoice, "create"), attempts__gt=0)
+    asked = StripeCall.objects.filter(pk=key_of("create", invoice=invoice), attempts__gt=0)
     return asked.exclude(state=StripeCall.State.REFUSED).exists()
 
 
 def add_lines(client: stripe.StripeClient, invoice: Invoice, stripe_id: str, *, now: dt.datetime) -> None:
-    """Our lines, all in one call, and the credit that was applied as a negative one."""
-    lines: list[Any] = [{"amount": line.amount, "description": line.description[:500]} for line in invoice.lines.all()]
-    if invoice.credit_applied:
-        lines.append({"amount": -invoice.credit_applied, "description": "Credit applied"})
+    """All lines in one call."""
+    lines: list[Any] = [{"amount": amount, "description": text[:500]} for text, amount in lines_of(invoice)]
 
     def find(since: dt.datetime) -> str | None:
         return stripe_id if client.v1.invoices.line_items.list(stripe_id, {"limit": 1}).data else None
@@ -103,6 +101,23 @@ def add_lines(client: stripe.StripeClient, invoice: Invoice, stripe_id: str, *, 
         return client.v1.invoices.add_lines(stripe_id, {"lines": lines}, options).id
 
     _once(invoice, "lines", send, find, now)
+
+
+def lines_of(invoice: Invoice) -> list[tuple[str, int]]:
+    """Text and minor units of every line at Stripe, which knows no taxes and credit of ours: plain lines, that add up
+    to what is due.
+    """
+    lines = [(line.description, line.amount) for line in invoice.lines.all()]
+    if invoice.tax and not invoice.tax_inclusive:
+        lines.append((tax_label(invoice), invoice.tax))
+    applied = (("Prepaid credit applied", -invoice.prepaid_applied), ("Credit applied", -invoice.credit_applied))
+    return lines + [(text, amount) for text, amount in applied if amount]
+
+
+def tax_label(invoice: Invoice) -> str:
+    """The tax as it is printed: "VAT 19 %"."""
+    name = invoice.tax_name or "Tax"
+    return name if invoice.tax_percent is None else f"{name} {invoice.tax_percent.normalize():f} %"
 
 
 def compare(client: stripe.StripeClient, invoice: Invoice, stripe_id: str) -> stripe.Invoice:
@@ -186,8 +201,5 @@ def status_of(client: stripe.StripeClient, stripe_id: str) -> str:
 
 def _once(invoice: Invoice, step: str, send: Send, find: Find, now: dt.datetime) -> str:
     customer = invoice.customer
-    return once(_key(invoice, step), step=step, customer=customer, invoice=invoice, send=send, find=find, now=now)
-
-
-def _key(invoice: Invoice, step: str) -> str:
-    return f"invoice:{invoice.id}:{step}"
+    key = key_of(step, invoice=invoice)
+    return once(key, step=step, customer=customer, invoice=invoice, send=send, find=find, now=now)

@@ -5,7 +5,7 @@ import contextlib
 from celery import shared_task
 from django.utils import timezone
 
-from billing import billing, collecting, stripe_inbox
+from billing import billing, collecting, expiring, stripe_inbox, topping_up
 from billing.stripe_gateway import StripeNotConfigured
 
 
@@ -31,3 +31,18 @@ def read_stripe_inbox() -> None:
     with contextlib.suppress(StripeNotConfigured):
         while stripe_inbox.work_off_inbox(now=timezone.now()):
             pass
+
+
+@shared_task(name="billing.expire_grants")
+def expire_grants() -> None:
+    """Take what is left of expired credit out of the wallets."""
+    now = timezone.now()
+    expiring.expire_grants(as_of=now, now=now)
+
+
+@shared_task(name="billing.top_up_due")
+def top_up_due() -> None:
+    """Buy credit for the customers whose rule says so, and send the invoices on their way."""
+    now = timezone.now()
+    if topping_up.top_up_due(as_of=now, now=now):
+        collect_due.delay()

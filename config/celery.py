@@ -21,6 +21,8 @@ BEAT_SCHEDULE: dict[str, dict[str, Any]] = {
     "settle conversations": {"task": "metering.settle_due", "schedule": 5.0, "options": {"expires": 5}},
     "bill periods": {"task": "billing.bill_due", "schedule": 60.0, "options": {"expires": 60}},
     "take invoices to Stripe": {"task": "billing.collect_due", "schedule": 5.0, "options": {"expires": 5}},
+    "top up credit": {"task": "billing.top_up_due", "schedule": 60.0, "options": {"expires": 60}},
+    "expire credit": {"task": "billing.expire_grants", "schedule": 60.0, "options": {"expires": 60}},
     "read Stripe's webhooks": {"task": "billing.read_stripe_inbox", "schedule": 5.0, "options": {"expires": 5}},
     "forget old answers": {"task": "api.forget_old_answers", "schedule": 3_600.0},
     "sync supplier rates": {"task": "metering.sync_supplier_rates", "schedule": 86_400.0},

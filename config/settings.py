@@ -8,6 +8,7 @@ import os
 import secrets
 import zoneinfo
 from pathlib import Path
+from typing import Any
 
 import dj_database_url
 
@@ -101,6 +102,14 @@ REST_FRAMEWORK = {
     "UNAUTHENTICATED_USER": None,
 }
 
+SELLER: dict[str, Any] = {
+    "name": os.environ.get("PARLEY_SELLER_NAME", "Your company"),
+    "address": tuple(line.strip() for line in os.environ.get("PARLEY_SELLER_ADDRESS", "").split(";") if line.strip()),
+    "country": os.environ.get("PARLEY_SELLER_COUNTRY", ""),
+    "tax_id": os.environ.get("PARLEY_SELLER_TAX_ID", ""),
+    "email": os.environ.get("PARLEY_SELLER_EMAIL", ""),
+}
+"""Whose invoices these are, as printed on them."""
 INVOICE_NUMBER_PREFIX = os.environ.get("PARLEY_INVOICE_PREFIX", "INV-")
 HOLD_DRAFTS = os.environ.get("PARLEY_HOLD_DRAFTS") == "1"
 """Whether invoices wait as drafts until somebody finalizes them."""

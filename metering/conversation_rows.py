@@ -2,10 +2,11 @@
 
 import datetime as dt
 import uuid
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from functools import lru_cache
 from typing import Any, NamedTuple
 
+from metering.boundaries import Boundaries
 from metering.packed_arrays import bools, raw_cursor, texts, uuids
 from metering.sittings import FOLDED_FIELDS, Sitting
 from plans.models import TierSchemeVersion
@@ -54,11 +55,13 @@ ORDER BY r.place, c.ordinal
 """
 
 
-def lock(references: Sequence[Reference], closed: set[Reference]) -> list[Head]:
+def lock(
+    references: Sequence[Reference], closed: set[Reference], boundaries: Mapping[uuid.UUID, Boundaries]
+) -> list[Head]:
     """Lock sorted references, old and new, until the transaction ends; what is known of each, in their order.
 
-    `closed` are those that a close has just been stored for. Whoever folds a reference holds this lock, so what is read
-    here stays true.
+    `closed` are those that a close has just been stored for; `boundaries` the rules of their customers. Whoever folds a
+    reference holds this lock, so what is read here stays true.
     """
     customer_ids, names = _unzipped(references)
     heads = [Head(False, None)] * len(references)
@@ -66,17 +69,18 @@ def lock(references: Sequence[Reference], closed: set[Reference]) -> list[Head]:
         cursor.execute(LOCK_REFERENCES, [customer_ids, names, bools(reference in closed for reference in references)])
         cursor.execute(HEADS, [customer_ids, names])
         for place, was_closed, *row in cursor.fetchall():
-            heads[place - 1] = Head(was_closed, None if row[0] is None else _stored_sitting(row))
+            rules = boundaries[references[place - 1][0]]
+            heads[place - 1] = Head(was_closed, None if row[0] is None else _stored_sitting(row, rules))
     return heads
 
 
-def sittings(references: Sequence[Reference]) -> list[list[StoredSitting]]:
+def sittings(references: Sequence[Reference], boundaries: Mapping[uuid.UUID, Boundaries]) -> list[list[StoredSitting]]:
     """All sittings of each reference, oldest first, in the order of the references."""
     found: list[list[StoredSitting]] = [[] for _ in references]
     with raw_cursor() as cursor:
         cursor.execute(ALL_SITTINGS, _unzipped(references))
         for place, *row in cursor.fetchall():
-            found[place - 1].append(_stored_sitting(row))
+            found[place - 1].append(_stored_sitting(row, boundaries[references[place - 1][0]]))
     return found
 
 
@@ -84,9 +88,17 @@ def _unzipped(references: Sequence[Reference]) -> list[Any]:
     return [uuids([customer_id for customer_id, _ in references]), texts([name for _, name in references])]
 
 
-def _stored_sitting(row: list[Any]) -> StoredSitting:
-    idle_timeout, max_age = _timeouts(row[2])
-    return StoredSitting(row[0], row[1], Sitting(row[2], idle_timeout, max_age, *row[3:]))
+def _stored_sitting(row: list[Any], boundaries: Boundaries) -> StoredSitting:
+    """A row is id, ordinal, and the folded fields, of which the first are the boundary and the opening.
+
+    When its subscription ends is read anew, and may have changed since the sitting was cut.
+    """
+    conversation_id, ordinal, boundary_id, opened_at, *rest = row
+    idle_timeout, max_age = _timeouts(boundary_id)
+    settles_by = boundaries.settles_by(opened_at)
+    return StoredSitting(
+        conversation_id, ordinal, Sitting(boundary_id, idle_timeout, max_age, settles_by, opened_at, *rest)
+    )
 
 
 @lru_cache(maxsize=1024)

@@ -8,12 +8,14 @@ from typing import Any
 import msgspec
 
 from metering import event_rows
+from metering.boundaries import NEVER_ENDING
 from metering.models import Conversation
-from metering.sittings import FOLDED_FIELDS, NEVER_ENDING, Sitting
+from metering.sittings import AGREED_FIELDS, FOLDED_FIELDS, Sitting
 from metering.tiering import Explanation, TierLimits, TierRules, classify, count_tokens, count_turns, explain
 from plans.models import Customer, TierSchemeVersion
+from plans.periods import agreement_at
 from plans.schemes import version_in_force
-from plans.subscribing import agreement_at, live_subscription
+from plans.subscribing import live_subscription
 from plans.terms import terms_to_json
 
 
@@ -85,4 +87,5 @@ def tier_rules(version_id: uuid.UUID) -> TierRules:
 def sitting_of(conversation: Conversation) -> Sitting:
     """The fold that a conversation row holds."""
     folded = {name: getattr(conversation, name) for name in FOLDED_FIELDS}
-    return Sitting(idle_timeout=NEVER_ENDING.idle_timeout, max_age=NEVER_ENDING.max_age, **folded)
+    agreed = {name: getattr(NEVER_ENDING, name) for name in AGREED_FIELDS}
+    return Sitting(**agreed, **folded)

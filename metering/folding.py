@@ -15,21 +15,21 @@ from collections import defaultdict
 from collections.abc import Iterable, Mapping
 
 from metering import conversation_rows, event_rows
+from metering.boundaries import LATEST, Boundaries, Boundary, last_instant_before
 from metering.conversation_rows import Reference, StoredSitting
 from metering.conversation_writes import ConversationWrites
-from metering.sittings import Boundaries, Boundary, MeteredEvent, Sitting, chronological, cut, reaches_back
+from metering.sittings import MeteredEvent, Sitting, chronological, cut, reaches_back
 from plans.schemes import scheme_spans
-
-LATEST = dt.datetime.max.replace(tzinfo=dt.UTC)
 
 
 def load_boundaries(customer_ids: Iterable[uuid.UUID]) -> dict[uuid.UUID, Boundaries]:
     """The boundary rules of these customers; read under the usage lock."""
     own: dict[uuid.UUID, list[Boundary]] = {customer_id: [] for customer_id in customer_ids}
     default: list[Boundary] = []
-    for customer_id, starts_at, ends_at, version_id, idle_timeout, max_age in scheme_spans(own):
+    for customer_id, starts_at, ends_at, version_id, idle_timeout, max_age, service_ends_at in scheme_spans(own):
         spans = default if customer_id is None else own[customer_id]
-        spans.append(Boundary(starts_at, ends_at, version_id, idle_timeout, max_age))
+        settles_by = last_instant_before(service_ends_at)
+        spans.append(Boundary(starts_at, ends_at, version_id, idle_timeout, max_age, settles_by))
     return {customer_id: Boundaries(spans, default) for customer_id, spans in own.items()}
 
 
@@ -52,7 +52,7 @@ def fold(
     if not references:
         return
     boundaries = load_boundaries({customer_id for customer_id, _ in references})
-    heads = conversation_rows.lock(references, set(closed))
+    heads = conversation_rows.lock(references, set(closed), boundaries)
     writes = ConversationWrites(now)
     to_cut_anew: dict[Reference, dt.datetime] = {}
     for reference, head in zip(references, heads, strict=True):
@@ -71,8 +71,15 @@ def _in_order(reference: Reference) -> tuple[int, str]:
 
 
 def _is_past(instant: dt.datetime, last: StoredSitting | None, boundaries: Boundaries) -> bool:
-    """Whether an event at this instant disturbs what is before the reference's last sitting, or where that begins."""
-    if last is None or instant >= last.sitting.opened_at:
+    """Whether an event at this instant disturbs what is before the reference's last sitting, or where that begins.
+
+    Or that sitting itself is of the past: cut before it was said that its subscription ends.
+    """
+    if last is None:
+        return False
+    if last.sitting.settles_at > last.sitting.settles_by:
+        return True
+    if instant >= last.sitting.opened_at:
         return False
     return last.ordinal > 1 or not reaches_back(last.sitting, instant, boundaries)
 
@@ -105,7 +112,7 @@ def _cut_anew(
     references = list(since)
     stored = [
         _from_the_disturbed(rows, since[reference])
-        for reference, rows in zip(references, conversation_rows.sittings(references), strict=True)
+        for reference, rows in zip(references, conversation_rows.sittings(references, boundaries), strict=True)
     ]
     begins = [
         min(since[reference], rows[0].sitting.opened_at) if rows else since[reference]

@@ -1,13 +1,15 @@
-"""What when another tier scheme rules a customer's past? Its references are cut anew from their stored events.
+"""What when something else was agreed about a customer's past? Its references are cut anew from their stored events.
 
-A subscription that starts in the past, or an event that was folded moments before a scheme changed, leaves
-conversations cut by the wrong rule. The change is a row (plans.SchemeChange); this sweep works it off.
+A subscription that starts in the past under another tier scheme, or one whose end is set, moved or undone, leaves
+conversations cut by the wrong rule; so does an event that was folded moments before. The change is a row
+(plans.SchemeChange), worked off by a sweep, or at once by whoever has to bill what it makes.
 """
 
 import datetime as dt
 import uuid
 
 from django.db import transaction
+from django.db.models import Q
 
 from metering.conversation_rows import Reference
 from metering.folding import fold
@@ -20,21 +22,36 @@ REFERENCES_A_FOLD = 1_000
 
 
 def recut_changed_schemes(*, now: dt.datetime) -> int:
-    """Work off the scheme changes; returns how many references were cut anew."""
+    """Work off the scheme changes of all customers; returns how many references were cut anew."""
     recut = 0
-    while True:
+    changed = SchemeChange.objects.order_by("customer_id").values_list("customer_id", flat=True).distinct()
+    for customer_id in list(changed):
         with transaction.atomic():
-            change = SchemeChange.objects.select_for_update(skip_locked=True).order_by("id").first()
-            if change is None:
-                return recut
-            recut += _recut_customer(change.customer_id, change.since, now=now)
-            change.delete()
+            recut += recut_customer(customer_id, now=now)
+    return recut
 
 
-def _recut_customer(customer_id: uuid.UUID, since: dt.datetime, *, now: dt.datetime) -> int:
-    """Cut anew every reference of the customer that was not over at `since`, and tier its sittings anew."""
+def recut_customer(customer_id: uuid.UUID, *, now: dt.datetime) -> int:
+    """Work off one customer's scheme changes; returns how many references were cut anew.
+
+    Inside the transaction that changes the agreement, or in one of its own. Takes the usage lock, which comes before
+    locks on events, references and invoices; what it cut anew is open until it is settled again.
+    """
     take_usage_lock(customer_id)
-    rows = Conversation.objects.filter(customer=customer_id, settles_at__gte=since)
+    changes = dict(SchemeChange.objects.filter(customer=customer_id).values_list("pk", "since"))
+    if not changes:
+        return 0
+    recut = _recut(customer_id, min(changes.values()), now=now)
+    SchemeChange.objects.filter(pk__in=changes).delete()
+    return recut
+
+
+def _recut(customer_id: uuid.UUID, since: dt.datetime, *, now: dt.datetime) -> int:
+    """Cut anew every reference of the customer that was not over at `since`, and tier its sittings anew."""
+    # Of settled rows the index knows the instant, of open ones there are few.
+    rows = Conversation.objects.filter(
+        Q(settled_at__gte=since) | Q(settled_at=None, settles_at__gte=since), customer=customer_id
+    )
     note_late_changes({customer_id: list(rows.values_list("settles_at", flat=True))}, now=now)
     rows.update(settled_at=None, scheme_version=None, tier=None, turns=None, counted_tokens=None)
     earliest: dict[Reference, dt.datetime] = {}

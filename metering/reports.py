@@ -10,7 +10,8 @@ from typing import Annotated, Any, Literal
 
 from msgspec import UNSET, Meta, Struct, UnsetType
 
-from metering.sittings import CLOSE, EARLIEST, MeteredEvent
+from metering.boundaries import EARLIEST
+from metering.sittings import CLOSE, MeteredEvent
 from metering.usage_normalising import UnreadableUsage, Usage, normalise
 
 MAX_AHEAD = dt.timedelta(minutes=5)

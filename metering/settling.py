@@ -47,7 +47,7 @@ SET settled_at = c.settles_at, (scheme_version_id, tier, turns, counted_tokens) 
 WHERE c.customer_id = ANY(%s) AND c.settled_at IS NULL AND c.settles_at <= %s
 """
 CLASSIFY_OPEN = f"""
-SELECT c.customer_id, c.id, now_in.version_id, now_in.tier, now_in.turns, now_in.tokens
+SELECT c.customer_id, c.id, c.settles_at, c.outcome, now_in.version_id, now_in.tier, now_in.turns, now_in.tokens
 FROM metering_conversation c CROSS JOIN LATERAL ({CLASSIFY}) now_in (version_id, tier, turns, tokens)
 WHERE c.settled_at IS NULL
 """

@@ -1,21 +1,21 @@
 """Where does one conversation end and the next begin, and what does each hold? Pure.
 
 `cut` is the boundary rule of a tier scheme: a sitting settles at the earliest of an explicit close, its last event
-plus the idle timeout, and its first event plus the maximum age. An event strictly after that instant opens the next
-sitting. The result depends on the set of events alone, not on the order in which they arrived.
+plus the idle timeout, its first event plus the maximum age, and the last microsecond of the subscription it opened
+under. An event strictly after that instant opens the next sitting. The result depends on the set of events and on what
+was agreed, not on the order in which either became known.
 """
 
-import bisect
 import datetime as dt
 import uuid
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator
 from typing import Any
 
 import msgspec
 
+from metering.boundaries import NEVER_ENDING, Boundaries, Boundary
+
 CLOSE = "close"
-EARLIEST = dt.datetime(1970, 1, 1, tzinfo=dt.UTC)
-"""When the first rules come into force: before it no scheme rules, and no conversation could settle."""
 
 
 class MeteredEvent(msgspec.Struct, gc=False):
@@ -46,50 +46,13 @@ class MeteredEvent(msgspec.Struct, gc=False):
     voided: bool = False
 
 
-class Boundary(msgspec.Struct, frozen=True, gc=False):
-    """The part of a tier scheme version that cuts: from `starts_at` on, sittings that open obey it."""
-
-    starts_at: dt.datetime
-    ends_at: dt.datetime | None
-    version_id: uuid.UUID
-    idle_timeout: dt.timedelta
-    max_age: dt.timedelta
-
-
-NEVER_ENDING = Boundary(
-    EARLIEST,
-    None,
-    uuid.UUID(int=0),
-    dt.timedelta(days=3650),
-    dt.timedelta(days=3650),
-)
-"""A rule that never cuts: to fold what is known to be one sitting."""
-
-
-class Boundaries:
-    """Which boundary rule is in force when, for one customer: its own spans, else the default scheme's."""
-
-    def __init__(self, own: Sequence[Boundary], default: Sequence[Boundary]) -> None:
-        self._own = sorted(own, key=lambda span: span.starts_at)
-        self._own_starts = [span.starts_at for span in self._own]
-        self._default = sorted(default, key=lambda span: span.starts_at)
-        self._default_starts = [span.starts_at for span in self._default]
-
-    def at(self, instant: dt.datetime) -> Boundary:
-        index = bisect.bisect_right(self._own_starts, instant) - 1
-        if index >= 0:
-            span = self._own[index]
-            if span.ends_at is None or instant < span.ends_at:
-                return span
-        return self._default[max(0, bisect.bisect_right(self._default_starts, instant) - 1)]
-
-
 class Sitting(msgspec.Struct, gc=False):
     """The fold of one sitting's events; see metering.models.Conversation for what each column means."""
 
     boundary_id: uuid.UUID
     idle_timeout: dt.timedelta
     max_age: dt.timedelta
+    settles_by: dt.datetime
     opened_at: dt.datetime
     last_event_at: dt.datetime
     settles_at: dt.datetime
@@ -118,7 +81,9 @@ class Sitting(msgspec.Struct, gc=False):
     outcome_at: dt.datetime | None = None
 
 
-FOLDED_FIELDS = tuple(name for name in Sitting.__struct_fields__ if name not in ("idle_timeout", "max_age"))
+AGREED_FIELDS = ("idle_timeout", "max_age", "settles_by")
+"""The fields of a sitting that follow from its boundary, and are stored nowhere else."""
+FOLDED_FIELDS = tuple(name for name in Sitting.__struct_fields__ if name not in AGREED_FIELDS)
 """The fields of a sitting that are columns of the conversation table."""
 
 
@@ -152,8 +117,10 @@ def reaches_back(first: Sitting, earlier: dt.datetime, boundaries: Boundaries) -
 
     So it is with calls that overtake each other on their way. `first` must never have been closed.
     """
+    boundary = boundaries.at(earlier)
     return (
-        boundaries.at(earlier).version_id == first.boundary_id
+        boundary.version_id == first.boundary_id
+        and boundary.settles_by == first.settles_by
         and first.opened_at <= earlier + first.idle_timeout
         and first.last_event_at <= earlier + first.max_age
     )
@@ -173,6 +140,7 @@ def _open(event: MeteredEvent, boundary: Boundary) -> Sitting:
         boundary_id=boundary.version_id,
         idle_timeout=boundary.idle_timeout,
         max_age=boundary.max_age,
+        settles_by=boundary.settles_by,
         opened_at=event.occurred_at,
         last_event_at=event.occurred_at,
         settles_at=event.occurred_at,
@@ -192,7 +160,9 @@ def _add(sitting: Sitting, event: MeteredEvent) -> None:
         sitting.opened_at = min(sitting.opened_at, event.occurred_at)
         sitting.last_event_at = max(sitting.last_event_at, event.occurred_at)
         _count(sitting, event)
-    settles_at = min(sitting.last_event_at + sitting.idle_timeout, sitting.opened_at + sitting.max_age)
+    settles_at = min(
+        sitting.last_event_at + sitting.idle_timeout, sitting.opened_at + sitting.max_age, sitting.settles_by
+    )
     sitting.settles_at = min(settles_at, sitting.closed_at) if sitting.closed_at else settles_at
 
 
@@ -237,5 +207,5 @@ def _cost(sitting: Sitting, event: MeteredEvent, retry: bool) -> None:
 
 def folded_values(sitting: Sitting) -> tuple[Any, ...]:
     """The sitting's values in the order of FOLDED_FIELDS."""
-    boundary_id, _, _, *values = msgspec.structs.astuple(sitting)
+    boundary_id, _, _, _, *values = msgspec.structs.astuple(sitting)
     return boundary_id, *values

@@ -113,7 +113,7 @@ def _months_later(wall: dt.datetime, months: int) -> dt.datetime:
     """The same day and time `months` later; where that month is shorter, its last day."""
     years, month = divmod(wall.month - 1 + months, 12)
     year, month = wall.year + years, month + 1
-    return wall.replace(year=year, month=month, day=min(wall.day, monthrange(year, month)[1]), fold=0)
+    return dt.datetime.combine(dt.date(year, month, min(wall.day, monthrange(year, month)[1])), wall.time())
 
 
 def _shown(instant: dt.datetime, zone: zoneinfo.ZoneInfo) -> dt.datetime:

@@ -8,7 +8,18 @@ króna and the Ugandan shilling, which Stripe counts in hundredths although only
 in the three-decimal currencies, of which only hundredths can be charged.
 """
 
-from decimal import MAX_EMAX, MAX_PREC, MIN_EMIN, ROUND_HALF_UP, Context, Decimal, Inexact, InvalidOperation
+from decimal import (
+    MAX_EMAX,
+    MAX_PREC,
+    MIN_EMIN,
+    ROUND_HALF_UP,
+    Context,
+    Decimal,
+    Inexact,
+    InvalidOperation,
+    localcontext,
+)
+from fractions import Fraction
 from typing import Final
 
 EXACT: Final = Context(prec=MAX_PREC, Emax=MAX_EMAX, Emin=MIN_EMIN, traps=[InvalidOperation, Inexact])
@@ -18,6 +29,10 @@ Use it as `with localcontext(EXACT):`, which copies it; it cannot divide."""
 _ROUNDING: Final = Context(
     prec=MAX_PREC, Emax=MAX_EMAX, Emin=MIN_EMIN, rounding=ROUND_HALF_UP, traps=[InvalidOperation]
 )
+
+_DIGITS_TO_SPARE: Final = 60
+"""Digits kept beyond the amount's own when a share of it is taken. A share is a ratio of microseconds, of amounts or
+of percents: where it is not exactly half a cent, it misses the half by far more than the last of these digits."""
 
 _ZERO_DECIMAL = "BIF CLP DJF GNF JPY KMF KRW MGA PYG RWF VND VUV XAF XOF XPF"
 _HUNDREDTHS_CHARGED_WHOLE = "ISK UGX"
@@ -53,6 +68,12 @@ def chargeable_digits(currency: str) -> int:
     return _digits(currency)[1]
 
 
+def smallest_charge(currency: str) -> int:
+    """The smallest amount that can be paid, in minor units: mostly 1; 100 for ISK and UGX, 10 for KWD."""
+    minor, chargeable = _digits(currency)
+    return int(10 ** (minor - chargeable))
+
+
 def round_half_away(amount: Decimal, digits: int) -> Decimal:
     """The one rounding of money: to `digits` decimals, a half goes away from zero. Any size; finite only."""
     if not amount.is_finite():
@@ -70,6 +91,16 @@ def to_minor(amount: Decimal, currency: str) -> int:
 def to_major(minor: int, currency: str) -> Decimal:
     """Minor units as an exact amount in major units: 1250 USD -> 12.50."""
     return Decimal(minor).scaleb(-minor_digits(currency), context=_ROUNDING)
+
+
+def take_share(amount: Decimal, share: Fraction) -> Decimal:
+    """`amount` x `share`, for the caller to round.
+
+    Exact where the product has a finite decimal, elsewhere so near that it rounds as the exact product would.
+    """
+    digits = max(len(amount.as_tuple().digits), amount.adjusted() + 1)
+    with localcontext(Context(prec=digits + _DIGITS_TO_SPARE)):
+        return amount * share.numerator / share.denominator
 
 
 def format_amount(minor: int, currency: str) -> str:

@@ -1,8 +1,9 @@
 """How is a number of conversations priced?
 
-The one price path: preview, quote, running usage, invoice and adjustment all call `price_usage`. The included
-quantity comes off first; what is left, the overage, is charged by the tier's price. Nothing is rounded here: an
-amount is exact until the caller turns it, once for each invoice line, into minor units (`money.to_minor`).
+The one price path: preview, quote, running usage, invoice and adjustment all come down to `price_tier`. The included
+quantity comes off first, then what the customer has committed to; what is left is charged by the price. Nothing is
+rounded here: an amount is exact until the caller turns it, once for each invoice line, into minor units
+(`money.to_minor`).
 """
 
 from collections.abc import Iterator, Mapping
@@ -12,9 +13,11 @@ from typing import Any, Final
 import msgspec
 
 from plans.money import EXACT, format_amount, format_price, to_minor
-from plans.terms import Flat, Graduated, Package, Price, Step, Terms, TierRate, Volume
+from plans.price_steps import NOTHING, StepCharge, charge, step_charges
+from plans.terms import PEAK, POOL, Rate, Step, Terms, meters
 
-NOTHING: Final = Decimal(0)
+SINCE_TERMS_GREW: Final = {"rolled_over": 0, "committed": 0, "before": 0, "free": 0}
+"""What the details of a line leave out where it is nothing; lines written before this existed read the same."""
 
 
 class UnpricedTier(LookupError):
@@ -25,25 +28,13 @@ class UnpricedTier(LookupError):
         super().__init__(f"the plan has no price for {', '.join(tiers)}")
 
 
-class StepCharge(msgspec.Struct, frozen=True, kw_only=True):
-    """One multiplication: `quantity` x `unit` + `flat` = `amount`, for overage units `from_unit` to `to_unit`.
-
-    `quantity` is the number of those units; of packages, where they are sold in packages of `package_size`.
-    """
-
-    from_unit: int
-    to_unit: int
-    quantity: int
-    unit: Decimal
-    flat: Decimal
-    amount: Decimal
-    package_size: int | None = None
-
-
 class PricedTier(msgspec.Struct, frozen=True, kw_only=True):
-    """What the conversations of one tier cost; `amount` is exact, in major units.
+    """What the units of one meter cost; `tier` is the meter, `amount` is exact, in major units.
 
-    `included` is how much of the `allowance` was used, `overage` the rest of `quantity`, charged in `steps`.
+    `quantity` = `included` + `overage` + `free`: `included` is how much of the `allowance` was used, of which
+    `rolled_over` came from earlier periods; `free` are those of a free trial. Of the overage, `committed` units were
+    charged as such, the others by the price, as the ones that follow `before` others of the period. All that is charged
+    is in `steps`.
     """
 
     tier: str
@@ -53,113 +44,149 @@ class PricedTier(msgspec.Struct, frozen=True, kw_only=True):
     overage: int
     steps: tuple[StepCharge, ...]
     amount: Decimal
+    rolled_over: int = 0
+    committed: int = 0
+    before: int = 0
+    free: int = 0
 
-    def explain(self, currency: str) -> str:
-        """One sentence to redo with a pencil: "1,200 simple conversations: 1,000 included, 200 x 0.02 = 4.00 USD"."""
-        what = f"{self.quantity:,} {self.tier} conversation{'s' if self.quantity != 1 else ''}"
-        parts = [f"{self.included:,} included"] if self.included else []
+    def explain(self, currency: str, billed: int | None = None) -> str:
+        """One sentence to redo with a pencil: "1,200 simple conversations: 1,000 included, 200 x 0.02 = 4.00 USD".
+
+        `billed` (minor units) is what stands on the line, where that was rounded together with earlier lines.
+        """
+        what = units_in_words(self.tier, self.quantity)
+        billed = to_minor(self.amount, currency) if billed is None else billed
+        result = f"{rounding_in_words(self.amount, billed, currency)} {currency}"
+        parts = ", ".join(self._parts_in_words(currency))
+        return f"{what}: {parts} = {result}" if parts else f"{what} = {result}"
+
+    def _parts_in_words(self, currency: str) -> Iterator[str]:
+        if self.free:
+            yield "free in the trial"
+        if self.included:
+            rolled_over = f" ({self.rolled_over:,} rolled over)" if self.rolled_over else ""
+            yield f"{self.included:,} included{rolled_over}"
+        if self.before and self.overage > self.committed:
+            yield f"after {self.before:,} earlier in the period"
         if self.steps:
-            parts.append(" + ".join(_sum_in_words(step, currency) for step in self.steps))
-        billed = to_minor(self.amount, currency)
-        exact, rounded = format_price(self.amount, currency), format_amount(billed, currency)
-        result = rounded if exact == rounded else f"{exact}, rounded to {rounded}"
-        return f"{what}: {', '.join(parts)} = {result} {currency}" if parts else f"{what} = {result} {currency}"
+            yield " + ".join(step.in_words(currency) for step in self.steps).replace(" + -", " - ")
 
-    def details(self, currency: str) -> dict[str, Any]:
+    def details(self, currency: str, billed: int | None = None) -> dict[str, Any]:
         """The same as JSON, for an invoice line: quantities as integers, exact amounts as decimal strings."""
         written = msgspec.to_builtins(self, builtin_types=(Decimal,))
+        for name, nothing in SINCE_TERMS_GREW.items():
+            if written[name] == nothing:
+                del written[name]
         written["steps"] = list(written["steps"])
-        for charge in (written, *written["steps"]):
+        for part in (written, *written["steps"]):
             for name in ("unit", "flat", "amount"):
-                if name in charge:
-                    charge[name] = format_price(charge[name], currency)
-        return {**written, "explanation": self.explain(currency)}
+                if name in part:
+                    part[name] = format_price(part[name], currency)
+        for step in written["steps"]:
+            if not step["committed"]:
+                del step["committed"]
+        return {**written, "explanation": self.explain(currency, billed)}
 
 
 def price_usage(terms: Terms, counts: Mapping[str, int]) -> list[PricedTier]:
-    """Every tier of the plan priced for the conversations counted in it (none: 0), in the order of the terms.
+    """Every meter of the terms priced for a whole period with these `counts` by tier (none: 0), in their order.
 
-    UnpricedTier when conversations were counted in a tier that the plan does not price.
+    What a commitment or a minimum adds to that is for `period_bill.bill_period` to say. UnpricedTier when
+    conversations were counted in a tier that the plan does not price.
     """
-    unpriced = sorted(tier for tier, count in counts.items() if count and tier not in terms.rates)
+    found = metered(terms, counts)
+    return [price_tier(meter, rate, found[meter]) for meter, rate in meters(terms).items()]
+
+
+def metered(terms: Terms, counts: Mapping[str, int]) -> dict[str, int]:
+    """How much of each meter of the terms was used, from `counts` by tier, or by tier + "@peak" at peak hours.
+
+    A conversation of a tier without a peak price counts the same at any hour; one of a tier in the pool takes its
+    weight in credits. UnpricedTier when conversations were counted in a tier that the terms do not price.
+    """
+    found = dict.fromkeys(meters(terms), 0)
+    unpriced = set()
+    for counted, count in counts.items():
+        tier = counted.removesuffix(PEAK)
+        if count < 0:
+            raise ValueError(f"{count} {counted} conversations cannot be priced")
+        if terms.pool is not None and tier in terms.pool.weights:
+            found[POOL] += count * terms.pool.weights[tier]
+        elif tier in terms.rates:
+            found[counted if counted in found else tier] += count
+        elif count:
+            unpriced.add(tier)
     if unpriced:
-        raise UnpricedTier(unpriced)
-    return [price_tier(tier, rate, counts.get(tier, 0)) for tier, rate in terms.rates.items()]
+        raise UnpricedTier(sorted(unpriced))
+    return found
 
 
-def price_tier(tier: str, rate: TierRate, quantity: int) -> PricedTier:
-    """`quantity` conversations of one tier at its rate. Nothing counted costs nothing, flat fees included."""
+def price_tier(
+    tier: str,
+    rate: Rate,
+    quantity: int,
+    *,
+    allowance: int | None = None,
+    rolled_over: int = 0,
+    before: int = 0,
+    committed: int | None = None,
+) -> PricedTier:
+    """`quantity` units of one meter at its rate. Nothing counted costs nothing, flat fees included.
+
+    Of a part of a period say what is left for it: of the `allowance` (of which `rolled_over` units are those of earlier
+    periods, used first), and of the units `committed` to; both are the rate's own where left out. `before` is how many
+    overage units beyond the commitment were priced earlier in the period.
+    """
     if quantity < 0:
         raise ValueError(f"{quantity} {tier} conversations cannot be priced")
-    included = min(quantity, rate.included)
+    allowance = rate.included if allowance is None else allowance
+    due = rate.committed
+    committed = (due.quantity if due else 0) if committed is None else committed
+    included = min(quantity, allowance)
     overage = quantity - included
+    steps: list[StepCharge] = []
     with localcontext(EXACT):
-        steps = tuple(_charges(rate.price, overage)) if overage else ()
+        if due is not None and (used := min(overage, committed)):
+            steps.append(charge(Step(unit=due.unit), 1, used, committed=True))
+        else:
+            used = 0
+        if overage > used:
+            steps.extend(step_charges(rate.price, overage - used, before))
         amount = sum((step.amount for step in steps), NOTHING)
     return PricedTier(
         tier=tier,
         quantity=quantity,
-        allowance=rate.included,
+        allowance=allowance,
         included=included,
         overage=overage,
-        steps=steps,
+        steps=tuple(steps),
         amount=amount,
+        rolled_over=min(included, rolled_over),
+        committed=used,
+        before=before,
     )
 
 
-def _charges(price: Price, overage: int) -> Iterator[StepCharge]:
-    match price:
-        case Flat(unit=unit):
-            yield _charge(Step(unit=unit), 1, overage)
-        case Graduated(steps=steps):
-            yield from _graduated_charges(steps, overage)
-        case Volume(steps=steps):
-            yield _charge(_step_holding(steps, overage), 1, overage)
-        case Package(size=size, amount=amount):
-            packages = -(-overage // size)
-            yield StepCharge(
-                from_unit=1,
-                to_unit=overage,
-                quantity=packages,
-                unit=amount,
-                flat=NOTHING,
-                amount=packages * amount,
-                package_size=size,
-            )
-
-
-def _graduated_charges(steps: tuple[Step, ...], overage: int) -> Iterator[StepCharge]:
-    """Each step's part of the overage; the unit at a bound belongs to the step that ends there."""
-    charged = 0
-    for step in steps:
-        if charged == overage:
-            return
-        end = overage if step.up_to is None else min(step.up_to, overage)
-        yield _charge(step, charged + 1, end)
-        charged = end
-
-
-def _step_holding(steps: tuple[Step, ...], unit: int) -> Step:
-    return next(step for step in steps if step.up_to is None or unit <= step.up_to)
-
-
-def _charge(step: Step, from_unit: int, to_unit: int) -> StepCharge:
-    quantity = to_unit - from_unit + 1
-    return StepCharge(
-        from_unit=from_unit,
-        to_unit=to_unit,
-        quantity=quantity,
-        unit=step.unit,
-        flat=step.flat,
-        amount=quantity * step.unit + step.flat,
+def price_free(tier: str, quantity: int) -> PricedTier:
+    """`quantity` units of one meter in a free trial: they cost nothing and use no allowance."""
+    return PricedTier(
+        tier=tier, quantity=quantity, allowance=0, included=0, overage=0, steps=(), amount=NOTHING, free=quantity
     )
 
 
-def _sum_in_words(step: StepCharge, currency: str) -> str:
-    """ "200 x 0.02", "3 packages of 10 x 5.00", "5 x 0.00 + 100.00 flat"."""
-    unit = format_price(step.unit, currency)
-    if step.package_size is not None:
-        packages = "package" if step.quantity == 1 else "packages"
-        return f"{step.quantity:,} {packages} of {step.package_size:,} x {unit}"
-    flat = f" + {format_price(step.flat, currency)} flat" if step.flat else ""
-    return f"{step.quantity:,} x {unit}{flat}"
+def units_in_words(meter: str, quantity: int) -> str:
+    """ "1,200 simple conversations", "1 simple conversation at peak hours", "140 credits"."""
+    plural = "s" if quantity != 1 else ""
+    if meter == POOL:
+        return f"{quantity:,} credit{plural}"
+    at_peak = " at peak hours" if meter.endswith(PEAK) else ""
+    return f"{quantity:,} {meter.removesuffix(PEAK)} conversation{plural}{at_peak}"
+
+
+def rounding_in_words(amount: Decimal, billed: int, currency: str) -> str:
+    """ "4.00", "0.0375, rounded to 0.04": an exact amount, and what stands on the line where that is another."""
+    exact, rounded = format_price(amount, currency), format_amount(billed, currency)
+    if exact == rounded:
+        return exact
+    together = "" if billed == to_minor(amount, currency) else " with the lines before"
+    return f"{exact}, rounded{together} to {rounded}"

@@ -6,15 +6,11 @@ part's end and at its start, and takes the difference. So the parts of any cut a
 """
 
 import datetime as dt
-from decimal import Context, Decimal, localcontext
+from decimal import Decimal
 from fractions import Fraction
-from typing import Final, Protocol
+from typing import Protocol
 
-from plans.money import to_minor
-
-_DIGITS_TO_SPARE: Final = 60
-"""Digits kept beyond the amount's own when a share of it is taken. A share is a ratio of microseconds: where
-it is not exactly half a cent, it misses the half by far more than the last of these digits."""
+from plans.money import take_share, to_minor
 
 
 class PartOutsidePeriod(ValueError):
@@ -33,7 +29,7 @@ class Span(Protocol):
 def accrued(amount: Decimal, currency: str, part: Span, whole: Span) -> int:
     """Minor units of an `amount` (major units for the whole period) that fall on `part`; or PartOutsidePeriod."""
     until_start, until_end = _elapsed(part, whole)
-    return to_minor(_times(amount, until_end), currency) - to_minor(_times(amount, until_start), currency)
+    return to_minor(take_share(amount, until_end), currency) - to_minor(take_share(amount, until_start), currency)
 
 
 def prorate(amount: Decimal, part: Span, whole: Span) -> Decimal:
@@ -41,7 +37,7 @@ def prorate(amount: Decimal, part: Span, whole: Span) -> Decimal:
 
     Exact where the share has a finite decimal, elsewhere so near that it rounds as the exact share would.
     """
-    return _times(amount, share_of(part, whole))
+    return take_share(amount, share_of(part, whole))
 
 
 def share_of(part: Span, whole: Span) -> Fraction:
@@ -60,9 +56,3 @@ def _elapsed(part: Span, whole: Span) -> tuple[Fraction, Fraction]:
         Fraction((part.start - whole.start) // microsecond, length),
         Fraction((part.end - whole.start) // microsecond, length),
     )
-
-
-def _times(amount: Decimal, share: Fraction) -> Decimal:
-    digits = max(len(amount.as_tuple().digits), amount.adjusted() + 1)
-    with localcontext(Context(prec=digits + _DIGITS_TO_SPARE)):
-        return amount * share.numerator / share.denominator

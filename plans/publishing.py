@@ -20,7 +20,8 @@ from plans.models import (
     TierSchemeVersion,
     VersionStatus,
 )
-from plans.terms import InvalidTerms, Terms, parse_terms, terms_to_json
+from plans.terms import Terms, priced_tiers, terms_to_json
+from plans.terms_reading import InvalidTerms, parse_terms
 
 FOLD_MARGIN = dt.timedelta(minutes=5)
 """Events may be this far ahead of the clock, so a boundary rule comes into force no sooner."""
@@ -135,7 +136,7 @@ def _check_plans_price(version: TierSchemeVersion, effective_at: dt.datetime) ->
     codes = set(version.tiers.values_list("code", flat=True))
     phases = SubscriptionPhase.objects.filter(plan_version__tier_scheme=version.scheme_id)
     for phase in phases.exclude(ends_at__lte=effective_at).select_related("plan_version__plan"):
-        missing = codes - set(terms_of(phase.plan_version).rates)
+        missing = codes - priced_tiers(terms_of(phase.plan_version))
         if missing:
             raise InvalidScheme("/tiers", f"{phase.plan_version}, with subscribers, has no price for {sorted(missing)}")
 
@@ -147,6 +148,16 @@ def create_plan(*, code: str, name: str, customer: Customer | None, now: dt.date
             return Plan.objects.create(code=code, name=name, customer=customer, created_at=now)
     except IntegrityError as error:
         raise CodeTaken(f"a plan with the code {code!r} exists") from error
+
+
+def clone_plan(original: PlanVersion, *, code: str, name: str, customer: Customer | None, now: dt.datetime) -> Plan:
+    """A plan whose first draft has the terms of another plan's version, to be negotiated from. Raises CodeTaken."""
+    with transaction.atomic():
+        plan = create_plan(code=code, name=name, customer=customer, now=now)
+        PlanVersion.objects.create(
+            plan=plan, version=1, tier_scheme_id=original.tier_scheme_id, terms=original.terms, created_at=now
+        )
+        return plan
 
 
 def draft_plan_version(plan: Plan, *, raw_terms: object, now: dt.datetime) -> PlanVersion:
@@ -185,7 +196,7 @@ def unpriced_tiers(version: PlanVersion) -> list[str]:
     tiers = Tier.objects.filter(
         scheme_version__scheme=version.tier_scheme_id, scheme_version__status=VersionStatus.PUBLISHED
     )
-    return sorted(set(tiers.values_list("code", flat=True)) - set(terms_of(version).rates))
+    return sorted(set(tiers.values_list("code", flat=True)) - priced_tiers(terms_of(version)))
 
 
 def terms_of(version: PlanVersion) -> Terms:

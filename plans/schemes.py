@@ -1,8 +1,8 @@
 """Which tier scheme rules a customer's conversations, and when?
 
-The answer is one database view, `plans_scheme_span` (migration 0002): spans of time with the scheme version in force,
-per customer that is or was subscribed, and with no customer the spans of the default scheme, which rule wherever no
-subscription does. Both the fold and the settling statement read it.
+The answer is one database view, `plans_scheme_span` (migration 0006): spans of time with the scheme version in force
+and the end of the subscription, per customer that is or was subscribed, and with no customer the spans of the default
+scheme, which rule wherever no subscription does. Both the fold and the settling statement read it.
 """
 
 import datetime as dt
@@ -15,14 +15,17 @@ from django.db import connection
 DEFAULT_SCHEME = "default"
 
 SPANS = """
-SELECT s.customer_id, s.starts_at, s.ends_at, s.version_id, v.idle_timeout, v.max_age
+SELECT s.customer_id, s.starts_at, s.ends_at, s.version_id, v.idle_timeout, v.max_age, s.service_ends_at
 FROM plans_scheme_span s JOIN plans_tierschemeversion v ON v.id = s.version_id
 WHERE s.customer_id IS NULL OR s.customer_id = ANY(%s)
 """
 
 
 class SchemeSpan(NamedTuple):
-    """From `starts_at` until `ends_at` (None: open) this version rules; `customer_id` None is the default."""
+    """From `starts_at` until `ends_at` (None: open) this version rules; `customer_id` None is the default.
+
+    `service_ends_at` is when the subscription ends, of which this span may be a part (None: open, or there is none).
+    """
 
     customer_id: uuid.UUID | None
     starts_at: dt.datetime
@@ -30,6 +33,7 @@ class SchemeSpan(NamedTuple):
     version_id: uuid.UUID
     idle_timeout: dt.timedelta
     max_age: dt.timedelta
+    service_ends_at: dt.datetime | None
 
 
 def scheme_spans(customer_ids: Iterable[uuid.UUID]) -> list[SchemeSpan]:

@@ -18,5 +18,4 @@ urlpatterns = [
     path("plans/<slug:code>/versions/<int:version>/publish", plans.PublishedPlanVersion.as_view()),
     path("subscriptions", subscriptions.Subscriptions.as_view()),
     path("subscriptions/<uuid:subscription_id>", subscriptions.OneSubscription.as_view()),
-    path("subscriptions/<uuid:subscription_id>/cancel", subscriptions.CanceledSubscription.as_view()),
 ]

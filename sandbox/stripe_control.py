@@ -10,6 +10,11 @@ POST /_sandbox/webhooks             {"url", "secret"} | {"resend": event}
                                         | {"duplicate", "shuffle", "delay_s", "paused", "seed"}
 POST /_sandbox/cards                {"payment_method", "decline": "insufficient_funds" | null}
 POST /_sandbox/clock                {"advance": seconds}
+GET  /_sandbox/tax                  where the seller is, and the rate it collects in each country
+POST /_sandbox/tax                  {"rates": {"DE": "19", "US": null}} | {"home": "DE"}
+POST /_sandbox/refunds              {"status": "pending" | "failed", "times": 1}  how the next refunds are born
+                                        | {"refund": id, "status": "succeeded" | "failed"}  what becomes of one
+                                        (with "failed" also "reason")
 """
 
 import json
@@ -20,7 +25,10 @@ from urllib.parse import parse_qs
 
 from sandbox.stripe_faults import FAULTS, Faults, UnknownFault
 from sandbox.stripe_page import overview
+from sandbox.stripe_refunds import plan
+from sandbox.stripe_refusal import Refusal
 from sandbox.stripe_store import Store
+from sandbox.stripe_tax_rates import HOME, rates, set_home, set_rate
 from sandbox.stripe_till import Answer, Request, Till
 from sandbox.stripe_webhooks import Courier, NotLoopback
 
@@ -45,7 +53,7 @@ class Control:
             if request.method != "POST" or not isinstance(asked, dict):
                 return _json(400, {"error": "POST a JSON object"})
             return self._change(what, asked)
-        except (ValueError, KeyError, TypeError, UnknownFault, NotLoopback) as problem:
+        except (ValueError, KeyError, TypeError, UnknownFault, NotLoopback, Refusal) as problem:
             return _json(400, {"error": f"{type(problem).__name__}: {problem}"})
 
     def _look(self, what: str, query: Mapping[str, str]) -> Answer:
@@ -64,6 +72,8 @@ class Control:
             return _json(200, {"known": FAULTS, "happened": self._faults.happened})
         if what == "webhooks":
             return _json(200, {"waiting": self._courier.waiting(), **asdict(self._courier.conduct)})
+        if what == "tax":
+            return _json(200, {"home": self._store.setting("tax home", HOME), "rates": rates(self._store)})
         return _json(404, {"error": "no such page"})
 
     def _change(self, what: str, asked: dict[str, Any]) -> Answer:
@@ -80,9 +90,26 @@ class Control:
                 self._store.set(f"card {asked['payment_method']}", asked["decline"] or "")
         elif what == "clock":
             self._till.move_clock(int(asked["advance"]))
+        elif what == "refunds":
+            self._steer_refunds(asked)
+        elif what == "tax":
+            self._steer_tax(asked)
         else:
             return _json(404, {"error": "no such control"})
         return _json(200, {"ok": True, "now": self._till.now()})
+
+    def _steer_refunds(self, asked: dict[str, Any]) -> None:
+        reason = {"reason": asked["reason"]} if "reason" in asked else {}
+        if "refund" in asked:
+            self._till.move_refund(asked["refund"], asked["status"], **reason)
+        else:
+            plan(self._store, asked["status"], times=int(asked.get("times", 1)), **reason)
+
+    def _steer_tax(self, asked: dict[str, Any]) -> None:
+        for country, percent in asked.get("rates", {}).items():
+            set_rate(self._store, country, percent)
+        if "home" in asked:
+            set_home(self._store, asked["home"])
 
     def _plan_faults(self, asked: dict[str, Any]) -> None:
         if asked.get("clear"):

@@ -17,6 +17,8 @@ ATTACHABLE = {
     "pm_card_us": ("visa", "4242", ""),
     "pm_card_chargeCustomerFail": ("visa", "0341", "generic_decline"),
     "pm_card_authenticationRequired": ("visa", "3184", "authentication_required"),
+    "pm_card_refundFail": ("visa", "5126", ""),
+    "pm_card_pendingRefund": ("visa", "7726", ""),
 }
 # Test cards that the bank declines already when they are attached.
 DECLINED_ON_ATTACH = {

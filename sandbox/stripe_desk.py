@@ -1,5 +1,6 @@
 """What does every Stripe operation work with? The store, the clock's reading, ids, and the events it causes."""
 
+import json
 import secrets
 import string
 import time
@@ -14,6 +15,8 @@ Params = dict[str, Any]
 
 ALPHABET = string.ascii_letters + string.digits
 LINES_SHOWN = 10  # an invoice shows its first lines; the others are read from its list
+# What is kept in a tax object, and shown only where it is asked for by `expand`, or never.
+UNSHOWN = {"line_items", "mode"}
 
 
 @dataclass
@@ -37,7 +40,7 @@ class Desk:
         """The object, or Refusal 404 `resource_missing`."""
         thing = self.store.get(wanted)
         if thing is None or thing["object"] != noun:
-            raise missing(noun, wanted, param)
+            raise missing(noun.replace(".", " "), wanted, param)
         return thing
 
     def need_customer(self, wanted: str) -> Object:
@@ -48,7 +51,7 @@ class Desk:
         return customer
 
     def save(self, thing: Object) -> None:
-        self.store.put(thing, acts_at=_acts_at(thing), listed_at=self.listed_at)
+        self.store.put(thing, acts_at=self._acts_at(thing), listed_at=self.listed_at)
 
     def lines_of(self, invoice: str) -> list[Object]:
         return self.store.find("line_item", {"invoice": invoice})
@@ -63,6 +66,8 @@ class Desk:
                 **thing,
                 "lines": page(thing["lines"], LINES_SHOWN, f"/v1/credit_notes/{thing['id']}/lines"),
             }
+        if thing["object"].startswith("tax."):
+            return {name: value for name, value in thing.items() if name not in UNSHOWN}
         return thing
 
     def emit(self, kind: str, thing: Object) -> None:
@@ -89,17 +94,20 @@ class Desk:
             )
         self.store.put(event)
 
+    def _acts_at(self, thing: Object) -> int | None:
+        """When Stripe moves it on by itself; refunds of test cards carry that in a setting."""
+        if thing["object"] == "refund":
+            planned = self.store.setting(f"refund {thing['id']}")
+            return int(json.loads(planned)[1]) if planned else None
+        if thing["object"] != "invoice":
+            return None
+        moment = {"draft": "automatically_finalizes_at", "open": "next_payment_attempt"}.get(thing.get("status", ""))
+        return thing.get(moment) if moment else None
+
 
 def page(items: list[Object], limit: int, url: str) -> Object:
     """The first `limit` items as a Stripe list."""
     return {"object": "list", "data": items[:limit], "has_more": len(items) > limit, "url": url}
-
-
-def _acts_at(thing: Object) -> int | None:
-    if thing["object"] != "invoice":
-        return None
-    moment = {"draft": "automatically_finalizes_at", "open": "next_payment_attempt"}.get(thing.get("status", ""))
-    return thing.get(moment) if moment else None
 
 
 def merge_metadata(thing: Object, given: object) -> None:

@@ -5,6 +5,12 @@ Amounts are integers in the currency's minor unit, times are seconds since 1970.
 
 from sandbox.stripe_store import Object
 
+# What a charge tells of its card.
+CHARGED_CARD = (
+    "brand", "checks", "country", "exp_month", "exp_year", "fingerprint", "funding", "last4", "regulated_status",
+    "wallet",
+)  # fmt: skip
+
 
 def customer(made: str, now: int, prefix: str) -> Object:
     return {
@@ -292,97 +298,10 @@ def charge(made: str, now: int, intent: Object, method: Object) -> Object:
         "paid": False,
         "payment_intent": intent["id"],
         "payment_method": method["id"],
-        "payment_method_details": {"card": method["card"], "type": "card"},
+        "payment_method_details": {"card": {name: method["card"][name] for name in CHARGED_CARD}, "type": "card"},
         "receipt_email": None,
         "receipt_number": None,
         "receipt_url": None,
         "refunded": False,
         "status": "failed",
-    }
-
-
-def refund(made: str, now: int, charge: Object, amount: int) -> Object:
-    return {
-        "id": made,
-        "object": "refund",
-        "amount": amount,
-        "balance_transaction": None,
-        "charge": charge["id"],
-        "created": now,
-        "currency": charge["currency"],
-        "destination_details": {
-            "card": {
-                "reference_status": "pending",
-                "reference_type": "acquirer_reference_number",
-                "type": "refund",
-            },
-            "type": "card",
-        },
-        "metadata": {},
-        "payment_intent": charge["payment_intent"],
-        "payment_method": charge["payment_method"],
-        "reason": None,
-        "receipt_number": None,
-        "source_transfer_reversal": None,
-        "status": "succeeded",
-        "transfer_reversal": None,
-    }
-
-
-def credit_note(made: str, now: int, invoice: Object, number: str, amount: int) -> Object:
-    return {
-        "id": made,
-        "object": "credit_note",
-        "amount": amount,
-        "amount_shipping": 0,
-        "created": now,
-        "currency": invoice["currency"],
-        "customer": invoice["customer"],
-        "customer_balance_transaction": None,
-        "discount_amount": 0,
-        "discount_amounts": [],
-        "effective_at": now,
-        "invoice": invoice["id"],
-        "lines": [],
-        "livemode": False,
-        "memo": None,
-        "metadata": {},
-        "number": number,
-        "out_of_band_amount": None,
-        "pdf": f"/_sandbox/credit_notes/{made}",
-        "post_payment_amount": 0,
-        "pre_payment_amount": 0,
-        "pretax_credit_amounts": [],
-        "reason": None,
-        "refunds": [],
-        "shipping_cost": None,
-        "status": "issued",
-        "subtotal": amount,
-        "subtotal_excluding_tax": amount,
-        "total": amount,
-        "total_excluding_tax": amount,
-        "total_taxes": [],
-        "type": "pre_payment",
-        "voided_at": None,
-    }
-
-
-def credit_note_line(made: str, amount: int) -> Object:
-    return {
-        "id": made,
-        "object": "credit_note_line_item",
-        "amount": amount,
-        "description": None,
-        "discount_amount": 0,
-        "discount_amounts": [],
-        "invoice_line_item": None,
-        "livemode": False,
-        "metadata": {},
-        "pretax_credit_amounts": [],
-        "quantity": None,
-        "tax_rates": [],
-        "taxes": [],
-        "type": "custom_line_item",
-        "unit_amount": None,
-        "unit_amount_decimal": None,
     }

@@ -1,19 +1,18 @@
-"""Whose money moved? Collecting invoices from cards, refunds, and what Stripe does by itself when its time comes.
+"""Whose money moved? Collecting invoices from cards, and what Stripe does by itself when its time comes.
 
-Every charge and refund is journalled in the same transaction as the objects that show it.
+Every charge is journalled in the same transaction as the objects that show it.
 """
 
 from sandbox import stripe_objects as shapes
 from sandbox.stripe_customers import card_of
-from sandbox.stripe_desk import Desk, Params, merge_metadata
+from sandbox.stripe_desk import Desk, Params
 from sandbox.stripe_invoices import DAY, close_payment, finalize, mark_paid
-from sandbox.stripe_refusal import Refusal, card_declined, missing, not_played
+from sandbox.stripe_refusal import Refusal, card_declined, not_played
 from sandbox.stripe_store import Object
 
 MAX_ATTEMPTS = 4
 RETRY_AFTER = 3 * DAY
 THREE_DECIMALS = {"bhd", "jod", "kwd", "omr", "tnd"}
-PLAYED_REFUND = {"amount", "charge", "expand", "metadata", "payment_intent", "reason"}
 
 
 def pay(desk: Desk, params: Params, wanted: str) -> Object:
@@ -31,7 +30,7 @@ def pay(desk: Desk, params: Params, wanted: str) -> Object:
     return _collect(desk, invoice, _chosen_card(desk, invoice, params.get("payment_method")))
 
 
-def advance(desk: Desk, wanted: str) -> None:
+def advance_invoice(desk: Desk, wanted: str) -> None:
     """What Stripe does by itself when an invoice's time has come: finalizes a draft, collects an open one."""
     invoice = desk.need("invoice", wanted, "invoice")
     if invoice["status"] == "draft":
@@ -128,73 +127,3 @@ def _paid_elsewhere(desk: Desk, invoice: Object) -> Object:
     invoice["amount_paid"] = invoice["amount_paid_off_stripe"] = invoice["amount_due"]
     invoice["amount_remaining"] = 0
     return mark_paid(desk, invoice)
-
-
-# Refunds
-
-
-def refund(desk: Desk, params: Params) -> Object:
-    """`POST /v1/refunds`: gives back all or a part of one charge."""
-    for name in params:
-        if name not in PLAYED_REFUND:
-            raise not_played(f"the refund's {name}", name)
-    made = give_back(desk, _charge_meant(desk, params), params.get("amount"))
-    made["reason"] = params.get("reason")
-    merge_metadata(made, params.get("metadata"))
-    desk.save(made)
-    return made
-
-
-def update_refund(desk: Desk, params: Params, wanted: str) -> Object:
-    made = desk.need("refund", wanted)
-    merge_metadata(made, params.get("metadata"))
-    desk.save(made)
-    desk.emit("refund.updated", made)
-    return made
-
-
-def give_back(desk: Desk, charge: Object, amount: int | None) -> Object:
-    """A refund of `amount` minor units, by default of everything left; never more than was charged."""
-    left = charge["amount_captured"] - charge["amount_refunded"]
-    if charge["status"] != "succeeded":
-        raise Refusal(400, f"This charge did not succeed: {charge['id']}", code="charge_not_refundable", param="charge")
-    if left == 0:
-        raise Refusal(400, f"Charge {charge['id']} has already been refunded.", code="charge_already_refunded")
-    amount = left if amount is None else amount
-    if amount <= 0:
-        raise Refusal(400, "Invalid positive integer", code="parameter_invalid_integer", param="amount")
-    if amount > left:
-        raise Refusal(
-            400,
-            f"Refund amount ({amount}) is greater than unrefunded amount on charge ({left})",
-            param="amount",
-        )
-    made = shapes.refund(desk.new_id("re"), desk.now, charge, amount)
-    charge["amount_refunded"] += amount
-    charge["refunded"] = charge["amount_refunded"] == charge["amount_captured"]
-    desk.save(made)
-    desk.save(charge)
-    desk.store.journal(at=desk.now, kind="refund", charge=charge, invoice=_invoice_of(desk, charge), amount=amount)
-    desk.emit("refund.created", made)
-    desk.emit("charge.refunded", charge)
-    return made
-
-
-def _invoice_of(desk: Desk, charge: Object) -> str | None:
-    payments = desk.store.find("invoice_payment", {"payment.payment_intent": charge["payment_intent"]})
-    return payments[0]["invoice"] if payments else None
-
-
-def _charge_meant(desk: Desk, params: Params) -> Object:
-    if "charge" in params and "payment_intent" not in params:
-        return desk.need("charge", params["charge"], "charge")
-    if "payment_intent" not in params:
-        raise Refusal(
-            400,
-            "One of the following params should be provided: payment_intent or charge.",
-            code="parameter_missing",
-        )
-    intent = desk.need("payment_intent", params["payment_intent"], "payment_intent")
-    if intent["latest_charge"] is None:
-        raise missing("charge for payment_intent", intent["id"], "payment_intent")
-    return desk.need("charge", intent["latest_charge"])

@@ -4,7 +4,8 @@ import re
 from collections.abc import Callable
 from typing import Any
 
-from sandbox.stripe_desk import Desk, Params, page
+from sandbox import stripe_credit_notes as credit_notes
+from sandbox.stripe_desk import LINES_SHOWN, Desk, Params, page
 from sandbox.stripe_refusal import Refusal, missing, not_played
 from sandbox.stripe_store import Cursor, Object
 
@@ -45,6 +46,20 @@ def invoice_lines(desk: Desk, params: Params, invoice: str) -> Object:
 
 def credit_note_lines(desk: Desk, params: Params, note: str) -> Object:
     return _cut(desk.need("credit_note", note)["lines"], params, f"/v1/credit_notes/{note}/lines")
+
+
+def preview_lines(desk: Desk, params: Params) -> Object:
+    return _cut(credit_notes.preview_lines(desk, params), params, "/v1/credit_notes/preview/lines")
+
+
+def tax_lines(noun: str, url: str) -> Callable[..., Object]:
+    """The operation that lists the line items of a calculation or transaction."""
+
+    def read(desk: Desk, params: Params, wanted: str) -> Object:
+        things = desk.need(noun, wanted)["line_items"]
+        return _cut(_detailed(things, "data.tax_breakdown", params.get("expand", [])), params, url.format(wanted))
+
+    return read
 
 
 def invoice_payments(desk: Desk, params: Params) -> Object:
@@ -134,7 +149,7 @@ def _cut(things: list[Object], params: Params, url: str) -> Object:
 
 def expand(desk: Desk, answer: Object, paths: list[str]) -> Object:
     """The answer with ids replaced by their objects along paths such as `payments.data.payment.payment_intent`."""
-    for path in paths:
+    for path in sorted(paths, key=len, reverse=True):  # the deeper tells what the shallower brings
         if path.count(".") >= MAX_EXPAND_LEVELS:
             raise Refusal(
                 400, f"You cannot expand more than {MAX_EXPAND_LEVELS} levels of a property: {path}", param="expand"
@@ -154,6 +169,8 @@ def _expand(desk: Desk, place: Any, steps: list[str], path: str) -> None:
     if step == "payments" and place.get("object") == "invoice" and step not in place:
         payments = desk.store.find("invoice_payment", {"invoice": place["id"]})
         place[step] = page(payments, 10, f"/v1/invoice_payments?invoice={place['id']}")
+    if step == "line_items" and str(place.get("object")).startswith("tax.") and step not in place:
+        place[step] = _tax_line_items(desk, place, rest)
     if step not in place:
         raise Refusal(400, f"This property cannot be expanded ({path}).", param="expand")
     if isinstance(place[step], str):
@@ -162,3 +179,18 @@ def _expand(desk: Desk, place: Any, steps: list[str], path: str) -> None:
             raise Refusal(400, f"This property cannot be expanded ({path}).", param="expand")
         place[step] = desk.shown(found)
     _expand(desk, place[step], rest, path)
+
+
+def _tax_line_items(desk: Desk, place: Object, rest: list[str]) -> Object:
+    kept = desk.store.get(place["id"])
+    assert kept is not None
+    kind = place["object"].removeprefix("tax.")
+    items = _detailed(kept["line_items"], "data.tax_breakdown", [".".join(rest)])
+    return page(items, LINES_SHOWN, f"/v1/tax/{kind}s/{place['id']}/line_items")
+
+
+def _detailed(lines: list[Object], path: str, wanted: list[str]) -> list[Object]:
+    """The lines with their tax breakdown only where it is expanded."""
+    if path in wanted:
+        return lines
+    return [{name: value for name, value in line.items() if name != "tax_breakdown"} for line in lines]

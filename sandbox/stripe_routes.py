@@ -8,6 +8,9 @@ from sandbox import stripe_invoices as invoices
 from sandbox import stripe_lines as lines
 from sandbox import stripe_payments as payments
 from sandbox import stripe_reading as reading
+from sandbox import stripe_refunds as refunds
+from sandbox import stripe_tax as tax
+from sandbox import stripe_tax_records as tax_records
 from sandbox.stripe_store import Object
 
 Play = Callable[..., Object]
@@ -53,16 +56,30 @@ PLAYED: dict[str, Play] = {
     "GET /v1/payment_intents/{intent}": reading.retrieve("payment_intent"),
     "GET /v1/charges": reading.listing("charge", "/v1/charges", "customer", "payment_intent"),
     "GET /v1/charges/{charge}": reading.retrieve("charge"),
-    "POST /v1/refunds": payments.refund,
+    "POST /v1/refunds": refunds.create,
     "GET /v1/refunds": reading.listing("refund", "/v1/refunds", "charge", "payment_intent"),
     "GET /v1/refunds/{refund}": reading.retrieve("refund"),
-    "POST /v1/refunds/{refund}": payments.update_refund,
+    "POST /v1/refunds/{refund}": refunds.update,
+    "POST /v1/refunds/{refund}/cancel": refunds.cancel,
     "POST /v1/credit_notes": credit_notes.create,
     "GET /v1/credit_notes": reading.listing("credit_note", "/v1/credit_notes", "customer", "invoice"),
+    "GET /v1/credit_notes/preview": credit_notes.preview,
+    "GET /v1/credit_notes/preview/lines": reading.preview_lines,
     "GET /v1/credit_notes/{id}": reading.retrieve("credit_note"),
     "POST /v1/credit_notes/{id}": credit_notes.update,
     "POST /v1/credit_notes/{id}/void": credit_notes.void,
     "GET /v1/credit_notes/{credit_note}/lines": reading.credit_note_lines,
+    "POST /v1/tax/calculations": tax.calculate,
+    "GET /v1/tax/calculations/{calculation}": tax.retrieve,
+    "GET /v1/tax/calculations/{calculation}/line_items": reading.tax_lines(
+        "tax.calculation", "/v1/tax/calculations/{}/line_items"
+    ),
+    "POST /v1/tax/transactions/create_from_calculation": tax_records.record,
+    "POST /v1/tax/transactions/create_reversal": tax_records.reverse,
+    "GET /v1/tax/transactions/{transaction}": reading.retrieve("tax.transaction"),
+    "GET /v1/tax/transactions/{transaction}/line_items": reading.tax_lines(
+        "tax.transaction", "/v1/tax/transactions/{}/line_items"
+    ),
     "GET /v1/events": reading.events,
     "GET /v1/events/{id}": reading.retrieve("event"),
 }

@@ -2,14 +2,16 @@
 
 import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from types import TracebackType
 from typing import Self
 
 from sandbox.stripe_faults import Faults
+from sandbox.stripe_refunds import USUAL_FAILURE, plan
 from sandbox.stripe_server import StripeServer
 from sandbox.stripe_store import Object
+from sandbox.stripe_tax_rates import set_home, set_rate
 from sandbox.stripe_webhooks import Conduct
 
 
@@ -78,6 +80,21 @@ class StripeSandbox:
         """From now on the card says no with that code (`insufficient_funds` ...), or yes again with None."""
         with self._server.store.transaction():
             self._server.store.set(f"card {payment_method}", decline_code or "")
+
+    def refunds_are_born(self, status: str, *, reason: str = USUAL_FAILURE, times: int = 1) -> None:
+        """The next refunds are `pending` or `failed` (for that reason) at once; raises NoSuchCourse."""
+        plan(self._server.store, status, reason=reason, times=times)
+
+    def move_refund(self, refund: str, status: str, *, reason: str = USUAL_FAILURE) -> None:
+        """What was pending is now `succeeded` or `failed`, or what had succeeded has `failed`; raises NoSuchCourse."""
+        self._server.till.move_refund(refund, status, reason)
+
+    def tax(self, rates: Mapping[str, str | None] | None = None, *, home: str | None = None) -> None:
+        """From now on: percentages by country (None: not collected there), and where the seller is."""
+        for country, percent in (rates or {}).items():
+            set_rate(self._server.store, country, percent)
+        if home is not None:
+            set_home(self._server.store, home)
 
     def move_clock(self, seconds: int) -> None:
         """Moves Stripe's own clock forward and does what it would have done by then."""

@@ -39,8 +39,7 @@ CREATE INDEX IF NOT EXISTS journal_by_customer ON journal (customer);
 CREATE TABLE IF NOT EXISTS settings (name TEXT PRIMARY KEY, value TEXT NOT NULL);
 """
 COLUMNS = frozenset({"id", "customer", "invoice", "status", "number"})
-
-
+SIDES = {"charge": "charged", "refund": "refunded", "refund_failed": "refunded"}
 RELATIONS = {"gt": ">", "gte": ">=", "lt": "<", "lte": "<=", "is": "="}
 
 
@@ -196,19 +195,20 @@ class Store:
 
     def charged(self, customer: str) -> Object:
         """Minor units per currency and per invoice that were charged to and refunded to the customer's card."""
-        sums: dict[str, dict[str, int]] = {"charge": defaultdict(int), "refund": defaultdict(int)}
+        sums: dict[str, dict[str, int]] = {"charged": defaultdict(int), "refunded": defaultdict(int)}
         invoices: dict[str, Object] = {}
         for row in self.rows("SELECT * FROM journal WHERE customer = ? ORDER BY seq", customer):
-            sums[row["kind"]][row["currency"]] += row["amount"]
             of_invoice = invoices.setdefault(
                 row["invoice"] or "", {"currency": row["currency"], "charges": 0, "charged": 0, "refunded": 0}
             )
-            of_invoice["charged" if row["kind"] == "charge" else "refunded"] += row["amount"]
+            side, amount = SIDES[row["kind"]], -row["amount"] if row["kind"] == "refund_failed" else row["amount"]
+            sums[side][row["currency"]] += amount
+            of_invoice[side] += amount
             of_invoice["charges"] += row["kind"] == "charge"
         return {
             "customer": customer,
-            "charged": dict(sums["charge"]),
-            "refunded": dict(sums["refund"]),
+            "charged": dict(sums["charged"]),
+            "refunded": dict(sums["refunded"]),
             "invoices": invoices,
         }
 

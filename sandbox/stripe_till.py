@@ -16,8 +16,9 @@ from sandbox.stripe_contract import API_VERSION, Contract, Operation
 from sandbox.stripe_desk import Desk
 from sandbox.stripe_faults import Fault, Faults
 from sandbox.stripe_form import Form, decode
-from sandbox.stripe_payments import advance
+from sandbox.stripe_payments import advance_invoice
 from sandbox.stripe_reading import expand
+from sandbox.stripe_refunds import USUAL_FAILURE, advance_refund, move_on
 from sandbox.stripe_refusal import Refusal, not_played
 from sandbox.stripe_routes import PLAYED
 from sandbox.stripe_store import Object, Store
@@ -70,11 +71,18 @@ class Till:
         self.advance()
 
     def advance(self) -> None:
-        """Does what Stripe does by itself: finalizes and collects what is due by now."""
+        """Does what Stripe does by itself: finalizes, collects and refunds what is due by now."""
         for wanted in self._store.acting(self.now()):
             with self._store.transaction():
-                advance(Desk(self._store, self.now()), wanted)
+                move = advance_refund if wanted.startswith("re_") else advance_invoice
+                move(Desk(self._store, self.now()), wanted)
             self._wake()
+
+    def move_refund(self, wanted: str, status: str, reason: str = USUAL_FAILURE) -> None:
+        """A bank's answer to a refund. Raises NoSuchCourse; Refusal where there is no such refund."""
+        with self._store.transaction():
+            move_on(Desk(self._store, self.now()), wanted, status, reason)
+        self._wake()
 
     def answer(self, request: Request) -> Answer:
         """The answer to one API request; never raises."""

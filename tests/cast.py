@@ -5,7 +5,7 @@ Times are hours after NOON (a Monday) or instants; everything goes in through th
 
 import datetime as dt
 from collections.abc import Iterable
-from typing import Any
+from typing import Any, Literal
 
 import msgspec
 
@@ -13,6 +13,7 @@ from metering.ingest import close_conversation, ingest
 from metering.models import Conversation
 from metering.reports import CloseIn, EventIn, Report, UsageIn, read_report
 from metering.settling import settle
+from plans.changing import cancel
 from plans.customers import create_customer
 from plans.models import Customer, Plan, Subscription, TierScheme
 from plans.publishing import SchemeRules, create_plan, create_scheme, draft_plan_version, publish_plan_version
@@ -102,6 +103,13 @@ def a_plan(code: str = "growth", *, customer: Customer | None = None, **terms: A
 def subscribed(customer: Customer, plan: Plan, *, since: float | dt.datetime = 0) -> Subscription:
     """The customer on the plan's newest version."""
     return subscribe(customer, plan, version=None, starts_at=at(since), now=NOON)
+
+
+def canceled(
+    subscription: Subscription, *, now: dt.datetime, when: Literal["now", "period_end"] = "period_end"
+) -> Subscription:
+    """The subscription ends with its period, or now; nothing is billed yet."""
+    return cancel(subscription.pk, when=when, now=now)
 
 
 # What happened

@@ -1,21 +1,32 @@
-"""On which terms is a subscription's period? Found as `plans.subscribing.agreement` does, for many at once."""
+"""Which subscriptions are there, and on which terms is a line? Read page by page, each with what it agrees."""
 
 import uuid
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from functools import cache
 
-from plans.models import PlanVersion
+from django.db.models import prefetch_related_objects
+
+from billing.models import BillingSchedule
+from plans.models import SubscriptionPhase
+from plans.periods import WITH_PHASES
 from plans.publishing import terms_of
 from plans.terms import Terms
 
-TermsBook = Callable[[uuid.UUID], Terms]
-
-FIRST_PHASE = """JOIN LATERAL (SELECT plan_version_id FROM plans_subscriptionphase phase
-    WHERE phase.subscription_id = subscription.id AND phase.starts_at <= subscription.starts_at
-    ORDER BY phase.starts_at DESC LIMIT 1) phase ON true"""
-"""Joins `phase`, with the plan version of all periods so far, to `subscription`."""
+TermsOfPhase = Callable[[uuid.UUID], Terms]
+PAGE = 500
 
 
-def terms_book() -> TermsBook:
-    """The terms of plan versions by id, each read once."""
-    return cache(lambda version_id: terms_of(PlanVersion.objects.get(pk=version_id)))
+def schedules() -> Iterator[BillingSchedule]:
+    """Every scheduled subscription, with its customer and phases."""
+    rows = BillingSchedule.objects.select_related("subscription__customer").order_by("pk")
+    last: uuid.UUID | None = None
+    while page := list((rows if last is None else rows.filter(pk__gt=last))[:PAGE]):
+        prefetch_related_objects([schedule.subscription for schedule in page], WITH_PHASES)
+        yield from page
+        last = page[-1].pk
+
+
+def terms_of_phases() -> TermsOfPhase:
+    """The terms of phases by id, each read once."""
+    phases = SubscriptionPhase.objects.select_related("plan_version")
+    return cache(lambda phase_id: terms_of(phases.get(pk=phase_id).plan_version))

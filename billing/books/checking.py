@@ -18,6 +18,7 @@ from billing.books.ledger import LEDGER
 from billing.books.periods import PERIODS
 from billing.books.postings import POSTINGS
 from billing.books.prices import PRICES
+from billing.books.wallets import WALLETS
 
 INVARIANTS: tuple[Invariant, ...] = (
     *LEDGER,
@@ -25,6 +26,7 @@ INVARIANTS: tuple[Invariant, ...] = (
     *INVOICES,
     *PRICES,
     *PERIODS,
+    *WALLETS,
     *EVENTS,
     *CONVERSATIONS,
     *COLLECTING,

@@ -28,7 +28,7 @@ FOLDS = {
 """What each column of a conversation is over its events: the SQL twin of metering.sittings; `outcome` is apart."""
 
 CUSTOMER = "LEFT JOIN plans_customer customer ON customer.id = c.customer_id"
-# Until a change of the tier scheme is worked off, conversations are still cut and tiered by the scheme before it.
+# Until a change of the agreement is worked off, conversations are still cut and tiered by what was agreed before.
 RECUT_IS_WAITING = "EXISTS (SELECT FROM plans_schemechange s WHERE s.customer_id = c.customer_id)"
 IN_SITTING = """e.customer_id = c.customer_id AND e.conversation = c.reference
   AND e.occurred_at BETWEEN c.opened_at AND c.settles_at"""
@@ -71,11 +71,17 @@ FROM metering_conversation c LEFT JOIN (
 ) last ON last.customer_id = c.customer_id AND last.id = c.id {CUSTOMER}
 WHERE c.outcome IS DISTINCT FROM last.outcome
 """
+SERVICE_ENDS = """(SELECT s.ends_at FROM plans_subscription s
+    WHERE s.customer_id = c.customer_id AND s.starts_at <= c.opened_at AND s.ends_at > c.opened_at)"""
 SETTLES = f"""
-SELECT customer.key AS customer, c.reference, c.ordinal, c.opened_at, c.last_event_at, c.closed_at, c.settles_at,
-    least(c.last_event_at + v.idle_timeout, c.opened_at + v.max_age, c.closed_at) AS expected_settles_at
-FROM metering_conversation c JOIN plans_tierschemeversion v ON v.id = c.boundary_id {CUSTOMER}
-WHERE c.settles_at <> least(c.last_event_at + v.idle_timeout, c.opened_at + v.max_age, c.closed_at)
+SELECT customer.key AS customer, c.reference, c.ordinal, c.opened_at, c.last_event_at, c.closed_at, service_ends_at,
+    c.settles_at, expected_settles_at
+FROM metering_conversation c JOIN plans_tierschemeversion v ON v.id = c.boundary_id
+LEFT JOIN LATERAL {SERVICE_ENDS} service (service_ends_at) ON true
+CROSS JOIN LATERAL (SELECT least(c.last_event_at + v.idle_timeout, c.opened_at + v.max_age, c.closed_at,
+    service_ends_at - interval '1 microsecond') AS expected_settles_at) anew
+{CUSTOMER}
+WHERE c.settles_at <> expected_settles_at AND NOT {RECUT_IS_WAITING}
 """
 SPAN = "s.starts_at <= c.opened_at AND (s.ends_at IS NULL OR s.ends_at > c.opened_at)"
 BOUNDARY = f"""
@@ -130,7 +136,8 @@ CONVERSATIONS = (
     ),
     Invariant(
         "conversation_settles_by_its_boundary_rule",
-        "A conversation settles when it is closed, idle for too long or too old, whichever comes first.",
+        "A conversation settles when it is closed, idle for too long, too old, or its subscription ends, whichever "
+        "comes first.",
         SETTLES,
     ),
     Invariant(

@@ -1,36 +1,25 @@
 """Is every period of a subscription invoiced once, for the time the calendar gives it, and soon after it is over?"""
 
 import datetime as dt
+from collections import defaultdict
 from collections.abc import Iterator
 
-from billing.billing import START
-from billing.books.agreed import FIRST_PHASE, TermsBook, terms_book
-from billing.books.invariant import Invariant, Row, paged
-from plans.calendar import Anchor, Period, period
+from billing.billing import next_step
+from billing.books.agreed import schedules
+from billing.books.invariant import Invariant, Row
+from billing.models import BillingSchedule, Invoice, InvoiceKind, InvoiceLine
+from billing.owing import owed_in_advance
+from plans.models import Subscription
+from plans.periods import period_of
 
-AGREED = f"""
-SELECT customer.key AS customer, subscription.id AS subscription, subscription.starts_at, subscription.ends_at,
-    subscription.timezone, phase.plan_version_id AS plan_version, own.*
-FROM plans_subscription subscription JOIN plans_customer customer ON customer.id = subscription.customer_id
-{FIRST_PHASE}
-"""
-BILLED_PERIODS = f"""
-{AGREED}JOIN (
-    SELECT subscription_id, period_index, period_start, period_end, 'invoice' AS named_by, plan_version_id
-    FROM billing_invoice WHERE kind IN ('start', 'cycle')
-    UNION SELECT subscription_id, period_index, period_start, period_end, 'line', NULL FROM billing_invoiceline
-) own ON own.subscription_id = subscription.id
-"""
-SCHEDULED = f"""
-{AGREED}JOIN billing_billingschedule own ON own.subscription_id = subscription.id
-"""
 TILES = """
 SELECT * FROM (
     SELECT customer.key AS customer, invoice.number, invoice.period_index, invoice.period_start, invoice.period_end,
         row_number() OVER own - 1 AS expected_index, lag(invoice.period_end) OVER own AS previous_end,
         subscription.starts_at
     FROM billing_invoice invoice JOIN plans_subscription subscription ON subscription.id = invoice.subscription_id
-    JOIN plans_customer customer ON customer.id = invoice.customer_id WHERE invoice.kind = 'cycle'
+    JOIN plans_customer customer ON customer.id = invoice.customer_id
+    WHERE invoice.kind = 'cycle' AND invoice.ordinal = 0
     WINDOW own AS (PARTITION BY invoice.subscription_id ORDER BY invoice.period_index)) cycle
 WHERE (period_index, period_start) IS DISTINCT FROM (expected_index, coalesce(previous_end, starts_at))
 """
@@ -38,30 +27,9 @@ UP_TO_DATE = """
 SELECT customer.key AS customer, schedule.next_period, coalesce(billed.cycles, 0) AS cycles_invoiced
 FROM billing_billingschedule schedule JOIN plans_subscription subscription ON subscription.id = schedule.subscription_id
 JOIN plans_customer customer ON customer.id = subscription.customer_id
-LEFT JOIN (SELECT subscription_id, count(*) AS cycles FROM billing_invoice WHERE kind = 'cycle'
+LEFT JOIN (SELECT subscription_id, count(*) AS cycles FROM billing_invoice WHERE kind = 'cycle' AND ordinal = 0
     GROUP BY subscription_id) billed ON billed.subscription_id = subscription.id
 WHERE greatest(schedule.next_period, 0) <> coalesce(billed.cycles, 0)
-"""
-FIRST_FEES = f"""
-SELECT customer.key AS customer, subscription.starts_at, version.terms::jsonb ->> 'base_fee' AS base_fee,
-    invoice.number AS start_invoice
-FROM plans_subscription subscription JOIN plans_customer customer ON customer.id = subscription.customer_id
-JOIN billing_billingschedule schedule ON schedule.subscription_id = subscription.id {FIRST_PHASE}
-JOIN plans_planversion version ON version.id = phase.plan_version_id
-LEFT JOIN billing_invoice invoice ON invoice.subscription_id = subscription.id AND invoice.kind = 'start'
-WHERE (invoice.id IS NOT NULL)
-   <> (schedule.next_period > {START} AND (version.terms::jsonb ->> 'base_fee')::numeric > 0)
-"""
-OUTSIDE_LIFE = """
-SELECT customer.key AS customer, invoice.number, invoice.kind, line.kind AS line_kind, line.period_start,
-    line.period_end, subscription.starts_at, subscription.ends_at
-FROM billing_invoice invoice LEFT JOIN billing_invoiceline line ON line.invoice_id = invoice.id
-JOIN plans_subscription subscription ON subscription.id = coalesce(line.subscription_id, invoice.subscription_id)
-JOIN plans_customer customer ON customer.id = invoice.customer_id
-WHERE coalesce(line.period_start, invoice.period_start) < subscription.starts_at
-   OR line.period_start >= subscription.ends_at
-   OR invoice.kind <> 'adjustment' AND invoice.subscription_id = subscription.id
-      AND invoice.period_start >= subscription.ends_at
 """
 UNSCHEDULED = """
 SELECT customer.key AS customer, subscription.starts_at, subscription.ends_at
@@ -94,35 +62,68 @@ WHERE late.noted_at < %(now)s - interval '1 hour' AND NOT EXISTS (
 
 
 def periods_off_the_calendar(now: dt.datetime) -> Iterator[Row]:
-    """Invoices and lines whose period begins or ends when the calendar says something else."""
-    book = terms_book()
-    for row in paged(BILLED_PERIODS):
-        expected = _period(row, row["period_index"], book) if row["period_index"] >= 0 else None
-        # Adjustment invoices count on; their lines name periods of the calendar like any other.
-        if expected is None or (row["period_start"], row["period_end"]) != (expected.start, expected.end):
-            yield {**row, "expected_start": expected and expected.start, "expected_end": expected and expected.end}
-        elif row["plan_version_id"] not in (None, row["plan_version"]):
-            yield {**row, "expected_plan_version": row["plan_version"]}
+    """Invoices and lines whose period is not where the calendar has it.
+
+    A period that was cut short later is longer on what was billed before. Of one that is gone nothing is left in sum
+    (`fees_off_the_agreement`).
+    """
+    for schedule in schedules():
+        subscription = schedule.subscription
+        for index, start, end, what in _named_periods(subscription):
+            found = period_of(subscription, index) if index >= 0 else None
+            if index >= 0 and found is None:
+                continue
+            cycle = what == InvoiceKind.CYCLE
+            if (
+                found is None
+                or not found.whole.start <= start < end <= found.whole.end
+                or (what != "line" and start != found.start)
+                or (cycle and end not in (found.end, found.whole.end))
+            ):
+                yield {**_row(schedule), "index": index, "of": what, "start": start, "end": end, "expected": found}
+
+
+def _named_periods(subscription: Subscription) -> Iterator[tuple[int, dt.datetime, dt.datetime, str]]:
+    columns = ("period_index", "period_start", "period_end")
+    yield from Invoice.objects.filter(subscription=subscription).values_list(*columns, "kind")
+    for named in InvoiceLine.objects.filter(subscription=subscription).values_list(*columns):
+        yield (*named, "line")
 
 
 def due_at_another_time(now: dt.datetime) -> Iterator[Row]:
-    """Schedules that are not due when their next period, with its grace, is over."""
-    book = terms_book()
-    for row in paged(SCHEDULED):
-        index = row["next_period"]
-        if index == START:
-            expected = row["starts_at"]
-        else:
-            next_period = _period(row, index, book)
-            if row["ends_at"] is not None and next_period.start >= row["ends_at"]:
-                continue  # billed to its end; woken by late changes at any time
-            expected = next_period.end + book(row["plan_version"]).grace
-        if row["due_at"] != expected:
-            yield {**row, "expected_due_at": expected}
+    """Schedules that are not due when their next step is."""
+    for schedule in schedules():
+        step = next_step(schedule.subscription, schedule)
+        if step is not None and step.due_at != schedule.due_at:
+            yield {**_row(schedule), "due_at": schedule.due_at, "expected_due_at": step.due_at}
 
 
-def _period(row: Row, index: int, book: TermsBook) -> Period:
-    return period(Anchor(row["starts_at"], row["timezone"]), book(row["plan_version"]).interval, index)
+def fees_off_the_agreement(now: dt.datetime) -> Iterator[Row]:
+    """Periods whose base fees were billed in advance otherwise than agreed, or that are gone and still billed."""
+    for schedule in schedules():
+        subscription, index = schedule.subscription, schedule.next_period
+        billed: dict[int, int] = defaultdict(int)
+        for line in InvoiceLine.objects.filter(subscription=subscription, period_index__gte=max(index, 0)):
+            billed[line.period_index] += line.amount  # type: ignore[index]
+        for named in {max(index, 0), *billed}:
+            period = period_of(subscription, named)
+            owed = 0
+            if period is not None and schedule.changes_to is not None:
+                if named > index:
+                    continue
+                owed = owed_in_advance(subscription, period, as_of=schedule.changes_to).total
+            if billed[named] != owed:
+                yield {**_row(schedule), "index": named, "billed": billed[named], "owed": owed}
+
+
+def _row(schedule: BillingSchedule) -> Row:
+    subscription = schedule.subscription
+    return {
+        "customer": subscription.customer.key,
+        "starts_at": subscription.starts_at,
+        "ends_at": subscription.ends_at,
+        "next_period": schedule.next_period,
+    }
 
 
 PERIODS = (
@@ -143,14 +144,13 @@ PERIODS = (
     ),
     Invariant(
         "schedule_is_due_when_its_period_is_over",
-        "A subscription is due when it starts, or when its next period and the grace are over.",
+        "A subscription is due when it starts, changes, or when its next period and the grace are over.",
         due_at_another_time,
     ),
-    Invariant("first_base_fee_is_billed", "A subscription with a base fee begins with an invoice of it.", FIRST_FEES),
     Invariant(
-        "invoice_is_within_the_life_of_its_subscription",
-        "Nothing is billed for a period before a subscription begins or after it has ended.",
-        OUTSIDE_LIFE,
+        "base_fees_are_billed_as_agreed",
+        "What is billed in advance for a period is its base fee by the agreement, and nothing for one that is gone.",
+        fees_off_the_agreement,
     ),
     Invariant("subscription_is_scheduled", "A subscription that has begun is on the billing schedule.", UNSCHEDULED),
     Invariant(

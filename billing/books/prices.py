@@ -1,129 +1,169 @@
 """Does every amount follow from the terms? Priced anew by the one price path that billing itself uses."""
 
 import datetime as dt
+from collections import defaultdict
 from collections.abc import Iterator
-from decimal import Decimal
 from typing import Any
 
 import msgspec
 
-from billing.books.agreed import FIRST_PHASE, TermsBook, terms_book
+from billing.books.agreed import TermsOfPhase, schedules, terms_of_phases
 from billing.books.invariant import Invariant, Row, paged
-from plans.money import format_amount, to_minor
-from plans.pricing import PricedTier, UnpricedTier, price_tier, price_usage
-from plans.terms import Flat, Terms
+from billing.models import Invoice, InvoiceKind, InvoiceStatus
+from billing.owing import owed_for
+from billing.period_lines import standing_lines
+from metering.models import LateChange
+from plans.models import Subscription
+from plans.money import smallest_charge, to_minor
+from plans.periods import period_of
+from plans.pricing import PricedTier, price_free, price_tier
+from plans.terms import PEAK, POOL, Terms, meters
 
-LINES = f"""
-SELECT invoice.number, line.position, line.tier, line.quantity, line.unit_amount, line.amount, line.details::text,
-    phase.plan_version_id AS plan_version
+LINES = """
+SELECT invoice.number, invoice.currency, line.position, line.tier, line.quantity, line.unit_amount, line.amount,
+    line.details::text, line.phase_id
 FROM billing_invoiceline line JOIN billing_invoice invoice ON invoice.id = line.invoice_id
-JOIN plans_subscription subscription ON subscription.id = line.subscription_id
-{FIRST_PHASE}
-WHERE line.kind = %(kind)s
+WHERE line.kind = %(kind)s AND line.phase_id IS NOT NULL
 """
-# What stood on an invoice that is void by now counts as billed: it was given up, and is not claimed again.
-INVOICED_PERIODS = """
-WITH cycle AS (SELECT * FROM billing_invoice WHERE kind = 'cycle' AND status <> 'void'
-), counted AS (
-    SELECT cycle.id, conversation.tier, count(*) AS conversations
-    FROM cycle JOIN metering_conversation conversation ON conversation.customer_id = cycle.customer_id
-      AND conversation.settled_at >= cycle.period_start AND conversation.settled_at < cycle.period_end
-    GROUP BY cycle.id, conversation.tier
-), counts AS (SELECT id, jsonb_object_agg(tier, conversations)::text AS counts FROM counted GROUP BY id
-), billed AS (
-    SELECT subscription_id, period_index, sum(amount)::bigint AS billed FROM billing_invoiceline
-    WHERE kind IN ('usage', 'adjustment') GROUP BY subscription_id, period_index
-)
-SELECT customer.key AS customer, cycle.number AS invoice, cycle.period_start, cycle.period_end,
-    cycle.plan_version_id AS plan_version, coalesce(counts.counts, '{}') AS counts,
-    coalesce(billed.billed, 0) AS billed
-FROM cycle JOIN plans_customer customer ON customer.id = cycle.customer_id LEFT JOIN counts ON counts.id = cycle.id
-LEFT JOIN billed ON billed.subscription_id = cycle.subscription_id AND billed.period_index = cycle.period_index
-WHERE NOT EXISTS (SELECT FROM metering_latechange late WHERE late.customer_id = cycle.customer_id
-    AND late.day::timestamp AT TIME ZONE 'UTC' < cycle.period_end
-    AND (late.day + 1)::timestamp AT TIME ZONE 'UTC' > cycle.period_start)
+WITHOUT_PHASE = """
+SELECT invoice.number, line.position, line.kind, line.description
+FROM billing_invoiceline line JOIN billing_invoice invoice ON invoice.id = line.invoice_id
+WHERE line.kind IN ('base_fee', 'usage') AND line.phase_id IS NULL
 """
+ADJUSTMENTS = """
+SELECT invoice.number, line.position, line.amount, invoice.currency,
+    (line.details ->> 'owed')::numeric AS owed, (line.details ->> 'billed')::numeric AS billed
+FROM billing_invoiceline line JOIN billing_invoice invoice ON invoice.id = line.invoice_id
+WHERE line.kind = 'adjustment'
+"""
+EXPLAINED_APART = ("explanation", "taken")
+"""Of credits: which conversations took them."""
 
 
 def mispriced_usage(now: dt.datetime) -> Iterator[Row]:
-    """Usage lines whose amount is not what their quantity costs."""
-    book = terms_book()
+    """Usage lines whose amount is not what their quantity costs; a line rounds together with those before it."""
+    terms_of = terms_of_phases()
     for line in paged(LINES, kind="usage"):
-        priced, terms = _priced(line, book)
-        price = terms.rates[line["tier"]].price if priced else None
-        amount = to_minor(priced.amount, terms.currency) if priced else None
-        unit = price.unit if isinstance(price, Flat) else None
-        if (line["amount"], line["unit_amount"]) != (amount, unit):
+        priced = _priced(line, terms_of)
+        exact = to_minor(priced.amount, line["currency"]) if priced else None
+        if exact is None or abs(line["amount"] - exact) > smallest_charge(line["currency"]) * bool(_cut(line)):
             del line["details"]
-            yield {**line, "priced_anew": amount, "unit_of_the_terms": unit}
+            yield {**line, "priced_anew": exact}
 
 
 def misexplained_usage(now: dt.datetime) -> Iterator[Row]:
     """Usage lines whose details are not the sum that leads to their price."""
-    book = terms_book()
+    terms_of = terms_of_phases()
     for line in paged(LINES, kind="usage"):
-        priced, terms = _priced(line, book)
-        expected = priced.details(terms.currency) if priced else None
-        if msgspec.json.decode(line["details"]) != expected:
+        priced = _priced(line, terms_of)
+        expected = priced.details(line["currency"], line["amount"]) if priced else None
+        if expected is None or _sum_of(expected) != _sum_of(msgspec.json.decode(line["details"])):
             yield {**line, "expected_details": expected}
 
 
-def _priced(line: Row, book: TermsBook) -> tuple[PricedTier | None, Terms]:
-    """None where the terms cannot price such a line at all."""
-    terms = book(line["plan_version"])
-    rate = terms.rates.get(line["tier"])
-    quantity = line["quantity"]
-    return (price_tier(line["tier"], rate, quantity) if rate and quantity > 0 else None), terms
+def _cut(line: Row) -> bool:
+    """Whether the line is for a part of a period, after other usage in it."""
+    return "rounded" in line["details"] or "before" in line["details"]
+
+
+def _sum_of(details: dict[str, Any]) -> dict[str, Any]:
+    apart = EXPLAINED_APART if details.get("tier") == POOL else ()
+    return {name: value for name, value in details.items() if name not in apart}
+
+
+def _priced(line: Row, terms_of: TermsOfPhase) -> PricedTier | None:
+    """From what the details say was left for the part; None where the terms cannot price such a line at all."""
+    details, terms = msgspec.json.decode(line["details"]), terms_of(line["phase_id"])
+    meter = details.get("tier", "")
+    rate = meters(terms).get(meter)
+    if (
+        rate is None
+        or line["quantity"] <= 0
+        or _tier(meter) != line["tier"]
+        or _unit(terms, details) != line["unit_amount"]
+    ):
+        return None
+    if details.get("free"):
+        return price_free(meter, line["quantity"])
+    return price_tier(
+        meter,
+        rate,
+        line["quantity"],
+        allowance=details["allowance"],
+        rolled_over=details.get("rolled_over", 0),
+        before=details.get("before", 0),
+        committed=details.get("committed", 0),
+    )
+
+
+def _tier(meter: str) -> str:
+    return "" if meter == POOL else meter.removesuffix(PEAK)
+
+
+def _unit(terms: Terms, details: dict[str, Any]) -> object:
+    price = meters(terms)[details["tier"]].price
+    return getattr(price, "unit", None) if not details.get("committed") else None
+
+
+def lines_of_no_phase(now: dt.datetime) -> Iterator[Row]:
+    """Lines that do not say under which agreement they are due."""
+    yield from paged(WITHOUT_PHASE)
 
 
 def wrong_base_fees(now: dt.datetime) -> Iterator[Row]:
-    """Base fee lines that are not once the fee of the terms."""
-    book = terms_book()
-    for line in paged(LINES, kind="base_fee"):
-        terms = book(line["plan_version"])
-        fee = to_minor(terms.base_fee, terms.currency)
-        if (line["quantity"], line["unit_amount"], line["amount"]) != (1, terms.base_fee, fee):
-            yield {**line, "fee_of_the_terms": fee}
+    """Base fee lines that are more than the fee of the terms, or a whole one that is less."""
+    terms_of = terms_of_phases()
+    for kind in ("base_fee", "proration"):
+        for line in paged(LINES, kind=kind):
+            fee = terms_of(line["phase_id"]).base_fee
+            most = to_minor(fee, line["currency"])
+            whole = line["unit_amount"] is not None
+            if abs(line["amount"]) > most or (whole and (line["unit_amount"], line["amount"]) != (fee, most)):
+                yield {**line, "fee_of_the_terms": most}
 
 
 def wrong_adjustments(now: dt.datetime) -> Iterator[Row]:
-    """Adjustments whose counts do not cost what they say, or whose amount is not the difference they name."""
-    book = terms_book()
-    for line in paged(LINES, kind="adjustment"):
-        terms = book(line["plan_version"])
-        details = msgspec.json.decode(line["details"])
-        owed = _usage_total(terms, details["counts"])
-        billed = to_minor(Decimal(details["billed"]), terms.currency)
-        if (details["owed"], line["amount"]) != (_amount(owed, terms), None if owed is None else owed - billed):
-            yield {**line, "counts_cost": _amount(owed, terms)}
+    """Adjustments whose amount is not the difference they name."""
+    for line in paged(ADJUSTMENTS):
+        if line["owed"] is None or to_minor(line["owed"] - line["billed"], line["currency"]) != line["amount"]:
+            yield line
 
 
 def wrongly_billed_periods(now: dt.datetime) -> Iterator[Row]:
     """Invoiced periods whose lines, adjustments included, are not what today's counts cost."""
-    book = terms_book()
-    for period in paged(INVOICED_PERIODS):
-        terms = book(period["plan_version"])
-        owed = _usage_total(terms, msgspec.json.decode(period["counts"]))
-        if owed != period["billed"]:
-            yield {**period, "owed": owed}
+    late: dict[object, list[dt.date]] = defaultdict(list)
+    for customer_id, day in LateChange.objects.values_list("customer_id", "day"):
+        late[customer_id].append(day)
+    for schedule in schedules():
+        subscription = schedule.subscription
+        if subscription.customer_id in late:
+            continue  # the difference is on its way
+        for index in _invoiced(subscription):
+            period = period_of(subscription, index)
+            if period is None or index >= schedule.next_period:
+                continue
+            owed = owed_for(subscription, period)
+            billed = sum(line.amount for line in standing_lines(subscription, index))
+            if owed.total != billed:
+                yield {
+                    "customer": subscription.customer.key,
+                    "period_start": period.start,
+                    "counts": owed.counts,
+                    "billed": billed,
+                    "owed": owed.total,
+                }
 
 
-def _usage_total(terms: Terms, counts: dict[str, Any]) -> int | None:
-    """What these conversations cost in minor units, each tier rounded by itself; None where a tier has no price."""
-    try:
-        return sum(to_minor(priced.amount, terms.currency) for priced in price_usage(terms, counts))
-    except UnpricedTier:
-        return None
-
-
-def _amount(minor: int | None, terms: Terms) -> str | None:
-    return None if minor is None else format_amount(minor, terms.currency)
+def _invoiced(subscription: Subscription) -> list[int]:
+    """What stood on an invoice that is void by now was given up, and is not claimed again."""
+    cycles = Invoice.objects.filter(subscription=subscription, kind=InvoiceKind.CYCLE)
+    return sorted(cycles.exclude(status=InvoiceStatus.VOID).values_list("period_index", flat=True))  # type: ignore[arg-type]
 
 
 PRICES = (
     Invariant(
         "usage_line_reprices_to_its_amount",
-        "A usage line costs what its quantity costs by the terms of its plan version.",
+        "A usage line costs what its quantity costs by the terms of its phase.",
         mispriced_usage,
     ),
     Invariant(
@@ -132,18 +172,23 @@ PRICES = (
         misexplained_usage,
     ),
     Invariant(
+        "line_of_an_agreement_names_its_phase",
+        "A base fee or usage line says under which agreement it is due.",
+        lines_of_no_phase,
+    ),
+    Invariant(
         "base_fee_line_is_the_fee_of_the_terms",
-        "A base fee line is once the fee of its plan version.",
+        "A base fee line is the fee of its phase, or less for a part of the period.",
         wrong_base_fees,
     ),
     Invariant(
-        "adjustment_is_what_its_counts_cost_less_what_was_billed",
-        "An adjustment is the price of the counts it names minus what it says was billed before.",
+        "adjustment_is_what_is_owed_less_what_was_billed",
+        "An adjustment is what it says the period comes to, minus what it says was billed before.",
         wrong_adjustments,
     ),
     Invariant(
         "invoiced_period_is_billed_as_counted_today",
-        "All usage billed for an invoiced period is what its conversations cost, unless a late change is waiting.",
+        "All that was billed for an invoiced period is what it comes to, unless a late change is waiting.",
         wrongly_billed_periods,
     ),
 )

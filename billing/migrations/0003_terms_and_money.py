@@ -209,6 +209,16 @@ class Migration(migrations.Migration):
         ),
         migrations.AddField(
             model_name='invoice',
+            name='finalize_at',
+            field=models.DateTimeField(help_text='Of a draft that waits for Stripe to tax it: when to try (again) to finalize it.', null=True),
+        ),
+        migrations.AddField(
+            model_name='stripecall',
+            name='not_before',
+            field=models.DateTimeField(help_text='NULL: it is made by whoever takes its object on.', null=True),
+        ),
+        migrations.AddField(
+            model_name='invoice',
             name='void_reason',
             field=models.TextField(blank=True),
         ),
@@ -220,7 +230,7 @@ class Migration(migrations.Migration):
         migrations.AlterField(
             model_name='account',
             name='kind',
-            field=models.CharField(choices=[('receivable', 'what the customer owes us'), ('revenue', 'what we have earned from the customer'), ('tax', 'what we owe the state for the customer'), ('cash', 'what Stripe has collected from the customer'), ('bank', 'what the customer has paid outside of Stripe'), ('credit', 'what we owe the customer'), ('grant', 'what is left of one grant'), ('pending', 'prepaid credit that is invoiced and not paid yet'), ('promotion', 'promotional credit given and not used up'), ('breakage', 'prepaid credit that expired unused'), ('carried', "what Stripe has carried over to the customer's next invoice there"), ('bad_debt', 'what the customer will never pay')], max_length=10),
+            field=models.CharField(choices=[('receivable', 'what the customer owes us'), ('revenue', 'what we have earned from the customer'), ('tax', 'what we owe the state for the customer'), ('cash', 'what Stripe has collected from the customer'), ('bank', 'what the customer has paid outside of Stripe'), ('credit', 'what we owe the customer'), ('refund', 'what is on its way back to the customer'), ('grant', 'what is left of one grant'), ('pending', 'prepaid credit that is invoiced and not paid yet'), ('promotion', 'promotional credit given and not used up'), ('breakage', 'prepaid credit that expired unused'), ('carried', "what Stripe has carried over to the customer's next invoice there"), ('bad_debt', 'what the customer will never pay')], max_length=10),
         ),
         migrations.AlterField(
             model_name='invoice',
@@ -387,6 +397,14 @@ class Migration(migrations.Migration):
         migrations.AddConstraint(
             model_name='topuprule',
             constraint=models.CheckConstraint(condition=models.Q(('below__gt', 0), ('up_to__gt', models.F('below'))), name='top_up_reaches_above_below'),
+        ),
+        migrations.AddIndex(
+            model_name='invoice',
+            index=models.Index(condition=models.Q(('status', 'draft')), fields=['finalize_at'], name='invoice_to_be_finalized'),
+        ),
+        migrations.AddIndex(
+            model_name='stripecall',
+            index=models.Index(condition=models.Q(('state', 'intent')), fields=['not_before'], name='stripe_call_due'),
         ),
         migrations.AddIndex(
             model_name='creditnote',

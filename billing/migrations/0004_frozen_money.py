@@ -41,8 +41,26 @@ CREATE TRIGGER coupon_is_frozen BEFORE UPDATE OR DELETE ON billing_coupon FOR EA
     EXECUTE FUNCTION billing_keep_all_but('redeemed', 'archived_at');
 CREATE TRIGGER redemption_is_frozen BEFORE UPDATE OR DELETE ON billing_redemption FOR EACH ROW
     EXECUTE FUNCTION billing_keep_all_but('end_period');
+
+-- Both accounts of a transfer, and what it is for, are of one customer and in one currency.
+CREATE FUNCTION billing_keep_money_with_its_customer() RETURNS trigger LANGUAGE plpgsql AS $$
+BEGIN
+    IF (SELECT count(DISTINCT (customer_id, currency)) FROM (
+        SELECT customer_id, currency FROM billing_account WHERE id IN (NEW.debit_id, NEW.credit_id)
+        UNION ALL SELECT customer_id, currency FROM billing_invoice WHERE id = NEW.invoice_id
+        UNION ALL SELECT customer_id, currency FROM billing_creditnote WHERE id = NEW.credit_note_id) side) > 1
+    THEN
+        RAISE EXCEPTION 'a transfer stays with one customer and in one currency' USING ERRCODE = 'check_violation';
+    END IF;
+    RETURN NEW;
+END $$;
+
+CREATE TRIGGER transfer_stays_with_its_customer BEFORE INSERT ON billing_transfer
+    FOR EACH ROW EXECUTE FUNCTION billing_keep_money_with_its_customer();
 """
 THAW = """
+DROP TRIGGER transfer_stays_with_its_customer ON billing_transfer;
+DROP FUNCTION billing_keep_money_with_its_customer();
 DROP TRIGGER redemption_is_frozen ON billing_redemption;
 DROP TRIGGER coupon_is_frozen ON billing_coupon;
 DROP TRIGGER grant_is_frozen ON billing_grant;

@@ -59,6 +59,9 @@ class Invoice(models.Model):
     reissue_of = models.OneToOneField("self", on_delete=models.PROTECT, null=True, related_name="reissued_as")
     void_reason = models.TextField(blank=True)
     created_at = models.DateTimeField()
+    finalize_at = models.DateTimeField(
+        null=True, help_text="Of a draft that waits for Stripe to tax it: when to try (again) to finalize it."
+    )
     finalized_at = models.DateTimeField(null=True)
     paid_at = models.DateTimeField(null=True)
     voided_at = models.DateTimeField(null=True)
@@ -101,7 +104,10 @@ class Invoice(models.Model):
                 name="invoice_of_a_subscription_or_none",
             ),
         ]
-        indexes = [models.Index(fields=["customer", "id"], name="invoice_by_customer")]
+        indexes = [
+            models.Index(fields=["customer", "id"], name="invoice_by_customer"),
+            models.Index(fields=["finalize_at"], name="invoice_to_be_finalized", condition=Q(status="draft")),
+        ]
 
     def __str__(self) -> str:
         return self.number or f"draft {self.id}"

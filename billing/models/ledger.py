@@ -17,6 +17,7 @@ class AccountKind(models.TextChoices):
     CASH = "cash", "what Stripe has collected from the customer"
     BANK = "bank", "what the customer has paid outside of Stripe"
     CREDIT = "credit", "what we owe the customer"
+    REFUND = "refund", "what is on its way back to the customer"
     GRANT = "grant", "what is left of one grant"
     PENDING = "pending", "prepaid credit that is invoiced and not paid yet"
     PROMOTION = "promotion", "promotional credit given and not used up"

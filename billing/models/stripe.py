@@ -69,10 +69,14 @@ class StripeCall(models.Model):
     step = models.CharField(max_length=20)
     state = models.CharField(max_length=7, choices=State, default=State.INTENT)
     attempts = models.PositiveIntegerField(default=0)
+    not_before = models.DateTimeField(null=True, help_text="NULL: it is made by whoever takes its object on.")
     stripe_id = models.CharField(max_length=255, blank=True)
     error = models.TextField(blank=True)
     intended_at = models.DateTimeField()
     finished_at = models.DateTimeField(null=True)
+
+    class Meta:
+        indexes = [models.Index(fields=["not_before"], name="stripe_call_due", condition=Q(state="intent"))]
 
     def __str__(self) -> str:
         return f"{self.idempotency_key}: {self.state}"

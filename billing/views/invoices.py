@@ -1,22 +1,24 @@
-"""`/v1/invoices`: what is owed, line by line, and every conversation behind a line."""
+"""`/v1/invoices`: what is owed, line by line; billing once, finalizing, voiding."""
 
-import csv
 import datetime as dt
 import uuid
-from collections.abc import Iterable, Iterator
-from typing import Any, Literal
+from decimal import Decimal
+from typing import Annotated, Any, Literal
 
 import msgspec
-from django.http import StreamingHttpResponse
 from django.utils import timezone
+from msgspec import Meta
 from rest_framework.request import Request
 
-from api.endpoints import Endpoint, operation
+from api.endpoints import Answer, Endpoint, operation
 from api.pagination import Page, PageQuery, paginated
 from api.problems import not_found
+from api.strict_json import Body, Price
+from billing.editing import MOST_LINES, InvalidLine, InvoiceNotEditable
 from billing.finalizing import InvoiceAlreadyFinalized, InvoiceNotVoidable, finalize_invoice, void_invoice
 from billing.models import Invoice, InvoiceLine
-from billing.statements import conversations_on, spreadsheet_safe
+from billing.one_off import NotAOneOff, OneOff, discard_one_off, draft_one_off
+from billing.reissuing import reissue
 from plans.money import format_amount, format_price
 from plans.views.customers import Key, get_customer
 
@@ -26,11 +28,36 @@ class InvoiceFilter(PageQuery):
 
     customer: Key | None = None
     status: Literal["draft", "finalized", "paid", "void", "uncollectible"] | None = None
+    kind: Literal["start", "change", "cycle", "adjustment", "one_off", "top_up"] | None = None
+
+
+class NewLine(Body):
+    """So many of something at so much each, billed once."""
+
+    description: Annotated[str, Meta(min_length=1, max_length=500)]
+    unit_amount: Price
+    quantity: Annotated[int, Meta(ge=1, le=1_000_000_000)] = 1
+
+
+class NewInvoice(Body):
+    """An invoice beside any subscription, in the customer's currency; a draft unless it is finalized at once."""
+
+    customer: Key
+    lines: Annotated[list[NewLine], Meta(min_length=1, max_length=MOST_LINES)]
+    finalize: bool = False
+
+
+class Voiding(Body):
+    """Why; and whether a new draft is to take its place."""
+
+    reason: Annotated[str, Meta(max_length=500)] = ""
+    reissue: bool = False
 
 
 class InvoiceLineOut(msgspec.Struct):
     """One amount; `details` shows included, overage and steps, to be redone with a pencil."""
 
+    id: uuid.UUID
     kind: str
     description: str
     tier: str | None
@@ -51,24 +78,45 @@ class StripeOut(msgspec.Struct):
     payment_error: str | None
 
 
+class TaxOut(msgspec.Struct):
+    """The tax on the subtotal: added to it, or, where `inclusive`, contained in it."""
+
+    name: str | None
+    percent: str | None
+    inclusive: bool
+    amount: str
+
+
 class InvoiceOut(msgspec.Struct):
-    """An invoice; `total` is the sum of its lines, `amount_due` what credit has left of it to pay."""
+    """An invoice. `subtotal` is the sum of its lines, `total` that with tax, `amount_due` what has to be paid of it.
+
+    `tax` is null until it is computed, when the invoice is finalized. `prepaid_applied` was paid by prepaid credit,
+    `credit_applied` by what we owed the customer; `amount_credited` was taken back by credit notes afterwards.
+    """
 
     id: uuid.UUID
     number: str | None
     customer: str
-    subscription: uuid.UUID
-    plan: str
-    plan_version: int
+    subscription: uuid.UUID | None
+    plan: str | None
+    plan_version: int | None
     kind: str
     status: str
     currency: str
+    period_index: int | None
     period_start: dt.datetime
     period_end: dt.datetime
     lines: list[InvoiceLineOut]
+    subtotal: str
+    tax: TaxOut | None
     total: str
+    prepaid_applied: str
     credit_applied: str
     amount_due: str
+    amount_credited: str
+    reissue_of: uuid.UUID | None
+    reissued_as: uuid.UUID | None
+    void_reason: str | None
     created_at: dt.datetime
     finalized_at: dt.datetime | None
     paid_at: dt.datetime | None
@@ -76,26 +124,48 @@ class InvoiceOut(msgspec.Struct):
     stripe: StripeOut | None
 
 
+SAME = ("id", "number", "kind", "status", "currency", "period_index", "period_start", "period_end")
+TIMES = ("created_at", "finalized_at", "paid_at", "voided_at")
+AMOUNTS = ("subtotal", "total", "prepaid_applied", "credit_applied", "amount_due")
+
+
 def invoice_out(invoice: Invoice) -> InvoiceOut:
-    currency = invoice.currency
-    same = ("id", "number", "kind", "status", "currency", "period_start", "period_end")
-    times = ("created_at", "finalized_at", "paid_at", "voided_at")
+    currency, version = invoice.currency, invoice.plan_version
+    reissued_as = getattr(invoice, "reissued_as", None)
+    credited = sum(note.total for note in invoice.credit_notes.all())
+    same: dict[str, Any] = {name: getattr(invoice, name) for name in (*SAME, *TIMES)}
+    amounts: dict[str, Any] = {name: format_amount(getattr(invoice, name), currency) for name in AMOUNTS}
     return InvoiceOut(
-        **{name: getattr(invoice, name) for name in (*same, *times)},
+        **same,
+        **amounts,
         customer=invoice.customer.key,
         subscription=invoice.subscription_id,
-        plan=invoice.plan_version.plan.code,
-        plan_version=invoice.plan_version.version,
+        plan=None if version is None else version.plan.code,
+        plan_version=None if version is None else version.version,
         lines=[line_out(line, currency) for line in invoice.lines.all()],
-        total=format_amount(invoice.total, currency),
-        credit_applied=format_amount(invoice.credit_applied, currency),
-        amount_due=format_amount(invoice.amount_due, currency),
+        tax=_tax_out(invoice),
+        amount_credited=format_amount(credited, currency),
+        reissue_of=invoice.reissue_of_id,
+        reissued_as=None if reissued_as is None else reissued_as.pk,
+        void_reason=invoice.void_reason or None,
         stripe=_stripe_out(invoice),
     )
 
 
+def _tax_out(invoice: Invoice) -> TaxOut | None:
+    if invoice.tax is None:
+        return None
+    percent = invoice.tax_percent
+    return TaxOut(
+        name=invoice.tax_name or None,
+        percent=None if percent is None else f"{percent.normalize():f}",
+        inclusive=invoice.tax_inclusive,
+        amount=format_amount(invoice.tax, invoice.currency),
+    )
+
+
 def line_out(line: InvoiceLine, currency: str) -> InvoiceLineOut:
-    same = ("kind", "description", "quantity", "period_start", "period_end", "details")
+    same = ("id", "kind", "description", "quantity", "period_start", "period_end", "details")
     return InvoiceLineOut(
         **{name: getattr(line, name) for name in same},
         tier=line.tier or None,
@@ -116,7 +186,9 @@ def _stripe_out(invoice: Invoice) -> StripeOut | None:
     )
 
 
-INVOICES = Invoice.objects.select_related("customer", "plan_version__plan", "collection").prefetch_related("lines")
+INVOICES = Invoice.objects.select_related(
+    "customer", "plan_version__plan", "collection", "reissued_as"
+).prefetch_related("lines", "credit_notes")
 
 
 def get_invoice(invoice_id: uuid.UUID) -> Invoice:
@@ -137,7 +209,22 @@ class Invoices(Endpoint):
             invoices = invoices.filter(customer=get_customer(query.customer))
         if query.status is not None:
             invoices = invoices.filter(status=query.status)
+        if query.kind is not None:
+            invoices = invoices.filter(kind=query.kind)
         return paginated(request, invoices, to_json=invoice_out, limit=query.limit, cursor=query.cursor)
+
+    @operation(
+        scope="manage",
+        body=NewInvoice,
+        returns=InvoiceOut,
+        status=201,
+        problems={InvalidLine: 400},
+        summary="Bill a customer once, beside any subscription",
+    )
+    def post(self, request: Request, body: NewInvoice) -> Answer:
+        lines = [OneOff(line.description, line.quantity, Decimal(line.unit_amount)) for line in body.lines]
+        invoice = draft_one_off(get_customer(body.customer), lines, finalize=body.finalize, now=timezone.now())
+        return Answer(invoice_out(get_invoice(invoice.pk)), location=f"/v1/invoices/{invoice.pk}")
 
 
 class OneInvoice(Endpoint):
@@ -146,6 +233,15 @@ class OneInvoice(Endpoint):
     @operation(scope="read", returns=InvoiceOut, summary="Read an invoice")
     def get(self, request: Request, invoice_id: uuid.UUID) -> InvoiceOut:
         return invoice_out(get_invoice(invoice_id))
+
+    @operation(
+        scope="manage",
+        status=204,
+        problems={InvoiceAlreadyFinalized: 409, InvoiceNotEditable: 409, NotAOneOff: 409},
+        summary="Throw a one-off draft away",
+    )
+    def delete(self, request: Request, invoice_id: uuid.UUID) -> None:
+        discard_one_off(get_invoice(invoice_id).pk)
 
 
 class FinalizedInvoice(Endpoint):
@@ -168,56 +264,16 @@ class VoidedInvoice(Endpoint):
 
     @operation(
         scope="manage",
+        body=Voiding,
         returns=InvoiceOut,
         problems={InvoiceNotVoidable: 409},
         summary="Void an unpaid invoice",
-        description="What it claimed is not billed again.",
+        description=(
+            "What it claimed is not billed again, unless it is reissued: then a new draft, named by `reissued_as`, "
+            "bills its periods as they stand today, with the lines and discounts that were added by hand."
+        ),
     )
-    def post(self, request: Request, invoice_id: uuid.UUID) -> InvoiceOut:
-        void_invoice(get_invoice(invoice_id).pk, now=timezone.now())
+    def post(self, request: Request, invoice_id: uuid.UUID, body: Voiding) -> InvoiceOut:
+        void = reissue if body.reissue else void_invoice
+        void(get_invoice(invoice_id).pk, reason=body.reason, now=timezone.now())
         return invoice_out(get_invoice(invoice_id))
-
-
-class InvoiceLinesCsv(Endpoint):
-    """`/v1/invoices/{id}/lines.csv`"""
-
-    @operation(scope="read", summary="Download an invoice's lines as CSV")
-    def get(self, request: Request, invoice_id: uuid.UUID) -> StreamingHttpResponse:
-        invoice = get_invoice(invoice_id)
-        header = ["kind", "tier", "description", "quantity", "unit_amount", "amount", "currency", "from", "to"]
-        rows = (
-            [line.kind, line.tier or "", line.description, line.quantity, line.unit_amount or "", line.amount]
-            + [invoice.currency, line.period_start.isoformat(), line.period_end.isoformat()]
-            for line in invoice_out(invoice).lines
-        )
-        return _csv(f"{invoice}-lines.csv", header, rows)
-
-
-class InvoiceConversationsCsv(Endpoint):
-    """`/v1/invoices/{id}/conversations.csv`"""
-
-    @operation(scope="read", summary="Download every conversation counted on an invoice as CSV")
-    def get(self, request: Request, invoice_id: uuid.UUID) -> StreamingHttpResponse:
-        invoice = get_invoice(invoice_id)
-        header = ["conversation", "sitting", "tier", "turns", "tokens", "opened_at", "settled_at", "id"]
-        return _csv(f"{invoice}-conversations.csv", header, conversations_on(invoice))
-
-
-class _Echo:
-    """A file that hands each written line back to the response."""
-
-    def write(self, text: str) -> str:
-        return text
-
-
-def _csv(name: str, header: list[str], rows: Iterable[list[Any]]) -> StreamingHttpResponse:
-    writer = csv.writer(_Echo())
-
-    def lines() -> Iterator[str]:
-        yield writer.writerow(header)
-        for row in rows:
-            yield writer.writerow([spreadsheet_safe(cell) for cell in row])
-
-    response = StreamingHttpResponse(lines(), content_type="text/csv; charset=utf-8")
-    response["Content-Disposition"] = f'attachment; filename="{name}"'
-    return response

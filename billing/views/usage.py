@@ -12,20 +12,36 @@ from api.endpoints import Endpoint, operation
 from api.problems import bad_request
 from api.strict_json import Body
 from billing.running import NotSubscribed, RunningBill, running_bill
-from plans.models import VersionStatus
+from plans.calendar import Anchor, period
+from plans.models import PlanVersion
 from plans.money import format_amount, format_price, to_minor
-from plans.pricing import PricedTier, UnpricedTier, price_usage
+from plans.period_bill import PeriodBill, Segment, bill_period
+from plans.pricing import PricedTier, UnpricedTier
 from plans.publishing import terms_of
 from plans.terms import Terms
 from plans.views.customers import get_customer
-from plans.views.plans import get_plan, get_plan_version
+from plans.views.plans import get_plan_version, get_published
 from plans.views.tier_schemes import Code
 
 Count = Annotated[int, Meta(ge=0, le=1_000_000_000_000)]
 
 
+class ChargeOut(msgspec.Struct):
+    """One line of the bill: base fee, usage, discount, minimum or maximum; `explanation` is the pencil sum."""
+
+    kind: str
+    tier: str | None
+    quantity: int
+    amount: str
+    explanation: str
+
+
 class TierUsage(msgspec.Struct):
-    """One tier: how many, of the allowance, beyond it, and what that costs. `explanation` is the pencil sum."""
+    """One tier: how many, of the allowance, beyond it, and what that costs. `explanation` is the pencil sum.
+
+    Where the plan has peak hours, those in them are another row, "tier@peak"; with a pool there is one of credits,
+    "pool". Where the plan has changed within the period, each plan has its rows, in order of time.
+    """
 
     tier: str
     used: int
@@ -38,7 +54,10 @@ class TierUsage(msgspec.Struct):
 
 
 class UsageOut(msgspec.Struct):
-    """The running bill. `open` counts conversations going on, by the tier they would get if they settled now."""
+    """The running bill. `open` counts conversations going on, by the tier they would get if they settled now.
+
+    `charges` are all lines of the period's bill so far, as the invoice would have them.
+    """
 
     customer: str
     plan: str
@@ -48,6 +67,7 @@ class UsageOut(msgspec.Struct):
     period_end: dt.datetime
     base_fee: str
     tiers: list[TierUsage]
+    charges: list[ChargeOut]
     open: dict[str, int]
     total: str
     forecast_total: str
@@ -69,6 +89,7 @@ class QuoteOut(msgspec.Struct):
     currency: str
     base_fee: str
     tiers: list[TierUsage]
+    charges: list[ChargeOut]
     total: str
 
 
@@ -86,6 +107,19 @@ def tier_usage(priced: PricedTier, currency: str) -> TierUsage:
     )
 
 
+def charges_out(bill: PeriodBill, currency: str) -> list[ChargeOut]:
+    return [
+        ChargeOut(
+            kind=charge.kind,
+            tier=charge.meter or None,
+            quantity=charge.quantity,
+            amount=format_amount(charge.amount, currency),
+            explanation=charge.explanation,
+        )
+        for charge in bill.charges
+    ]
+
+
 class Usage(Endpoint):
     """`/v1/customers/{key}/usage`"""
 
@@ -96,19 +130,21 @@ class Usage(Endpoint):
 
 
 def _usage_out(key: str, running: RunningBill) -> UsageOut:
-    agreed, terms = running.agreed, running.agreed.terms
+    agreed, bill, currency = running.agreed, running.owed.bill, running.agreed.terms.currency
+    fees = sum(charge.amount for charge in bill.charges if charge.kind == "base_fee")
     return UsageOut(
         customer=key,
         plan=agreed.plan_version.plan.code,
         plan_version=agreed.plan_version.version,
-        currency=terms.currency,
+        currency=currency,
         period_start=agreed.period.start,
         period_end=agreed.period.end,
-        base_fee=format_price(terms.base_fee, terms.currency),
-        tiers=[tier_usage(priced, terms.currency) for priced in running.tiers],
+        base_fee=format_amount(fees, currency),
+        tiers=[tier_usage(priced, currency) for priced in running.tiers],
+        charges=charges_out(bill, currency),
         open=running.open_counts,
-        total=format_amount(running.total, terms.currency),
-        forecast_total=format_amount(running.forecast_total, terms.currency),
+        total=format_amount(running.total, currency),
+        forecast_total=format_amount(running.forecast_total, currency),
     )
 
 
@@ -117,33 +153,30 @@ class Quotes(Endpoint):
 
     @operation(scope="read", body=QuoteIn, returns=QuoteOut, summary="Price a mix of conversations on a plan")
     def post(self, request: Request, body: QuoteIn) -> QuoteOut:
-        if body.version is not None:
-            version = get_plan_version(body.plan, body.version)
-        else:
-            published = get_plan(body.plan).versions.filter(status=VersionStatus.PUBLISHED)
-            newest = published.select_related("plan").order_by("-version").first()
-            if newest is None:
-                raise bad_request("Nothing to quote.", errors=[("/plan", "the plan has no published version")])
-            version = newest
+        version = get_published(body.plan, None) if body.version is None else get_plan_version(body.plan, body.version)
         terms = terms_of(version)
+        start = timezone.now()
+        anchor = Anchor(start, "UTC")
+        whole = period(anchor, terms.interval, 0)
+        segment = Segment(start=whole.start, end=whole.end, terms=terms, counts=body.conversations)
         try:
-            tiers = price_usage(terms, body.conversations)
+            bill = bill_period([segment], whole)
         except UnpricedTier as error:
             raise bad_request(
                 "The plan does not price that.",
                 errors=[(f"/conversations/{tier}", "the plan has no such tier") for tier in error.tiers],
             ) from error
-        return _quote_out(version.plan.code, version.version, terms, tiers)
+        return _quote_out(version, terms, bill)
 
 
-def _quote_out(plan: str, version: int, terms: Terms, tiers: list[PricedTier]) -> QuoteOut:
+def _quote_out(version: PlanVersion, terms: Terms, bill: PeriodBill) -> QuoteOut:
     currency = terms.currency
-    total = to_minor(terms.base_fee, currency) + sum(to_minor(priced.amount, currency) for priced in tiers)
     return QuoteOut(
-        plan=plan,
-        plan_version=version,
+        plan=version.plan.code,
+        plan_version=version.version,
         currency=currency,
         base_fee=format_price(terms.base_fee, currency),
-        tiers=[tier_usage(priced, currency) for priced in tiers],
-        total=format_amount(total, currency),
+        tiers=[tier_usage(priced, currency) for priced in bill.usage[0]],
+        charges=charges_out(bill, currency),
+        total=format_amount(bill.total, currency),
     )

@@ -13,9 +13,16 @@ from api.endpoints import Answer, Endpoint, operation
 from api.pagination import Page, PageQuery, paginated
 from api.problems import not_found
 from api.strict_json import Body
-from plans.models import Plan, PlanVersion
-from plans.publishing import AlreadyPublished, CodeTaken, create_plan, draft_plan_version, publish_plan_version
-from plans.terms import InvalidTerms
+from plans.models import Plan, PlanVersion, VersionStatus
+from plans.publishing import (
+    AlreadyPublished,
+    CodeTaken,
+    clone_plan,
+    create_plan,
+    draft_plan_version,
+    publish_plan_version,
+)
+from plans.terms_reading import InvalidTerms
 from plans.views.customers import Key, get_customer
 from plans.views.tier_schemes import Code
 
@@ -23,11 +30,16 @@ PlanName = Annotated[str, Meta(min_length=1, max_length=200)]
 
 
 class NewPlan(Body):
-    """A plan to be; with `customer` it is a deal private to that customer."""
+    """A plan to be; with `customer` it is a deal private to that customer.
+
+    With `clone_of` its first draft has the terms of that plan's newest published version, or of `clone_version`.
+    """
 
     code: Code
     name: PlanName
     customer: Key | None = None
+    clone_of: Code | None = None
+    clone_version: Annotated[int, Meta(ge=1, le=1_000_000)] | None = None
 
 
 class PlanOut(msgspec.Struct):
@@ -93,6 +105,15 @@ def get_plan_version(code: str, version: int) -> PlanVersion:
     return found
 
 
+def get_published(code: str, version: int | None) -> PlanVersion:
+    """The newest published version of a plan, or the named one; or the problem 404."""
+    published = get_plan(code).versions.select_related("plan").filter(status=VersionStatus.PUBLISHED)
+    found = (published if version is None else published.filter(version=version)).order_by("-version").first()
+    if found is None:
+        raise not_found(f"The plan {code!r} has no such published version.")
+    return found
+
+
 class Plans(Endpoint):
     """`/v1/plans`"""
 
@@ -106,7 +127,12 @@ class Plans(Endpoint):
     )
     def post(self, request: Request, body: NewPlan) -> Answer:
         customer = get_customer(body.customer) if body.customer else None
-        plan = create_plan(code=body.code, name=body.name, customer=customer, now=timezone.now())
+        now = timezone.now()
+        if body.clone_of is None:
+            plan = create_plan(code=body.code, name=body.name, customer=customer, now=now)
+        else:
+            original = get_published(body.clone_of, body.clone_version)
+            plan = clone_plan(original, code=body.code, name=body.name, customer=customer, now=now)
         return Answer(plan_out(plan), location=f"/v1/plans/{plan.code}")
 
 

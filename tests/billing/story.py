@@ -20,9 +20,8 @@ from metering.corrections import amend_event, void_event
 from metering.supplier_models import ALWAYS, SupplierRate
 from metering.supplier_rates import forget_book
 from plans.models import Customer
-from plans.subscribing import cancel_at_period_end
 from sandbox.stripe_webhooks import signature
-from tests.cast import FLAT_RATES, NOON, a_plan, acme, bolt, cleo, close, report, send, subscribed
+from tests.cast import FLAT_RATES, NOON, a_plan, acme, bolt, canceled, cleo, close, report, send, subscribed
 
 DECEMBER, JANUARY, FEBRUARY = (dt.datetime(2026 + n // 12, n % 12 + 1, 2, 14, tzinfo=dt.UTC) for n in (11, 12, 13))
 """An hour after the grace of a period is over."""
@@ -89,7 +88,7 @@ def _december() -> None:
     amend_event(acme(), "wrong", {"input_tokens": 5_000}, reason="miscounted", now=DECEMBER)
     void_event(bolt(), "b2", reason="a test call", now=DECEMBER)
     send([report("c2", DECEMBER, conversation="c2", customer="cleo")], now=DECEMBER)
-    cancel_at_period_end(cleo().subscriptions.get(), now=DECEMBER)
+    canceled(cleo().subscriptions.get(), now=DECEMBER)
     assert [invoice.total for invoice in billed(JANUARY) if invoice.total < 0]
     collected(JANUARY)
 

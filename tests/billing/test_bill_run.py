@@ -8,7 +8,6 @@ from django.db import connection
 from billing.billing import LONGEST_RETRY, RETRY_AFTER, bill, bill_next
 from billing.models import BillingSchedule, Invoice
 from plans.models import Subscription
-from plans.subscribing import cancel_at_period_end
 from tests.billing.books import (
     DEC_2,
     FEB_2,
@@ -21,7 +20,7 @@ from tests.billing.books import (
     conversations,
     happened,
 )
-from tests.cast import NOON, a_plan, acme, bolt, cleo, report, subscribed
+from tests.cast import NOON, a_plan, acme, bolt, canceled, cleo, report, subscribed
 
 pytestmark = pytest.mark.django_db
 DUE = DEC_2 + GRACE
@@ -128,7 +127,7 @@ def test_a_step_that_is_not_due_does_nothing() -> None:
 
 def test_after_its_last_invoice_an_ended_subscription_is_never_due_again() -> None:
     subscription = subscribed(acme(), a_plan())
-    cancel_at_period_end(subscription, now=NOON)
+    canceled(subscription, now=NOON)
     assert len(billed(DUE)) == 2
     assert BillingSchedule.objects.get(subscription=subscription).due_at is None
     assert billed(FEB_2) == []

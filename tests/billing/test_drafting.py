@@ -6,7 +6,6 @@ import pytest
 from pytest_django import Settings
 
 from billing.models import Invoice, InvoiceKind, InvoiceStatus
-from plans.subscribing import cancel_at_period_end
 from tests.billing.books import (
     DEC_2,
     GRACE,
@@ -18,7 +17,7 @@ from tests.billing.books import (
     happened,
     lines_of,
 )
-from tests.cast import NOON, a_plan, acme, close, subscribed
+from tests.cast import NOON, a_plan, acme, canceled, close, subscribed
 
 pytestmark = pytest.mark.django_db
 MICROSECOND = dt.timedelta(microseconds=1)
@@ -106,7 +105,7 @@ def test_each_line_is_rounded_once_half_away_from_zero() -> None:
 def test_the_last_invoice_of_a_cancelled_subscription_has_no_further_base_fee() -> None:
     subscription = subscribed(acme(), a_plan())
     billed(NOON)
-    cancel_at_period_end(subscription, now=NOON + GRACE)
+    canceled(subscription, now=NOON + GRACE)
     happened(conversation("c"), now=NOON)
     (last,) = billed(JAN_2)
     assert lines_of(last) == [("usage", "simple", 2)]
@@ -116,7 +115,7 @@ def test_the_last_invoice_of_a_cancelled_subscription_has_no_further_base_fee() 
 def test_a_cancellation_within_the_grace_still_ends_after_the_period_that_has_begun() -> None:
     subscription = subscribed(acme(), a_plan())
     billed(NOON)
-    cancel_at_period_end(subscription, now=DEC_2 + GRACE / 2)
+    canceled(subscription, now=DEC_2 + GRACE / 2)
     (november,) = billed(DEC_2 + GRACE)
     (december,) = billed(JAN_2 + GRACE)
     assert lines_of(november) == [("base_fee", "", 4900)]
@@ -125,14 +124,14 @@ def test_a_cancellation_within_the_grace_still_ends_after_the_period_that_has_be
 
 def test_what_settles_after_the_end_of_a_subscription_is_on_no_bill() -> None:
     subscription = subscribed(acme(), a_plan())
-    cancel_at_period_end(subscription, now=NOON)
+    canceled(subscription, now=NOON)
     happened(conversation("c", DEC_2), now=DEC_2)
     assert [invoice.total for invoice in billed(JAN_2)] == [4900, 0]
 
 
 def test_a_second_subscription_goes_on_where_the_first_ended() -> None:
     customer, plan = acme(), a_plan()
-    cancel_at_period_end(subscribed(customer, plan), now=NOON)
+    canceled(subscribed(customer, plan), now=NOON)
     subscribed(customer, plan, since=DEC_2)
     happened(conversation("early"), conversation("late", DEC_2), now=DEC_2)
     kinds = [(invoice.kind, invoice.total) for invoice in billed(JAN_2 + GRACE)]

@@ -8,7 +8,6 @@ from billing.billing import bill, bill_next
 from billing.models import Invoice, InvoiceKind
 from metering.corrections import amend_event, void_event
 from metering.models import LateChange
-from plans.subscribing import cancel_at_period_end
 from tests.billing.books import (
     DEC_2,
     FEB_2,
@@ -25,7 +24,7 @@ from tests.billing.books import (
     happened,
     lines_of,
 )
-from tests.cast import NOON, a_plan, acme, bolt, close, report, subscribed
+from tests.cast import NOON, a_plan, acme, bolt, canceled, close, report, subscribed
 
 pytestmark = pytest.mark.django_db
 DUE, NEXT_DUE = DEC_2 + GRACE, JAN_2 + GRACE
@@ -63,6 +62,10 @@ def test_an_adjustment_names_the_invoice_the_counts_and_the_conversations(invoic
         "counts": {"simple": 3, "complex": 1},
         "owed": "0.21",
         "billed": "0.04",
+        "charges": [
+            "3 simple conversations: 3 x 0.02 = 0.06 USD",
+            "1 complex conversation: 1 x 0.15 = 0.15 USD",
+        ],
         "conversations": ["late-a", "late-b"],
         "conversations_changed": 2,
     }
@@ -178,12 +181,12 @@ def test_usage_of_somebody_else_adjusts_nothing(invoiced: None) -> None:
 
 def test_after_its_end_a_subscription_still_gets_invoices_for_what_comes_late() -> None:
     subscription = subscribed(acme(), a_plan(base_fee="0"))
-    cancel_at_period_end(subscription, now=NOON)
+    canceled(subscription, now=NOON)
     billed(DUE)
     for number, due in enumerate((JAN_2, FEB_2), start=1):
         happened(conversation(f"late-{number}"), now=due)
         (invoice,) = billed(due)
-        assert (invoice.kind, invoice.period_index) == (InvoiceKind.ADJUSTMENT, number)
+        assert (invoice.kind, invoice.period_index, invoice.ordinal) == (InvoiceKind.ADJUSTMENT, 0, number - 1)
         assert lines_of(invoice) == [("adjustment", "", 2)]
     assert billed(FEB_2 + DAY) == []
     assert_books_balance()
@@ -192,7 +195,7 @@ def test_after_its_end_a_subscription_still_gets_invoices_for_what_comes_late() 
 def test_where_the_customer_came_back_the_next_invoice_there_carries_the_difference() -> None:
     plan = a_plan(base_fee="0")
     first = subscribed(acme(), plan)
-    cancel_at_period_end(first, now=NOON)
+    canceled(first, now=NOON)
     second = subscribed(acme(), plan, since=DEC_2 + DAY)
     billed(DUE)
     happened(conversation("late"), now=DUE)
@@ -204,8 +207,8 @@ def test_where_the_customer_came_back_the_next_invoice_there_carries_the_differe
 
 def test_two_ended_subscriptions_share_one_recount() -> None:
     plan = a_plan(base_fee="0")
-    cancel_at_period_end(subscribed(acme(), plan), now=NOON)
-    cancel_at_period_end(subscribed(acme(), plan, since=DEC_2), now=DEC_2)
+    canceled(subscribed(acme(), plan), now=NOON)
+    canceled(subscribed(acme(), plan, since=DEC_2), now=DEC_2)
     billed(NEXT_DUE)
     happened(conversation("november"), conversation("december", DEC_2), now=NEXT_DUE)
     billed(FEB_2)
@@ -225,7 +228,7 @@ def test_a_backdated_subscription_bills_what_was_already_there() -> None:
 
 def test_what_is_open_again_in_an_invoiced_period_is_not_taken_for_gone() -> None:
     subscription = subscribed(acme(), a_plan(base_fee="0"))
-    cancel_at_period_end(subscription, now=NOON)
+    canceled(subscription, now=NOON)
     happened(report("e1", 0), now=NOON)
     bill(as_of=DUE, now=NOON)  # ahead of the clock
     happened(report("e2", 2), now=NOON)
@@ -236,7 +239,7 @@ def test_what_is_open_again_in_an_invoiced_period_is_not_taken_for_gone() -> Non
 
 def test_a_subscription_billed_after_its_successor_does_not_take_away_what_that_has_billed() -> None:
     first = subscribed(acme(), a_plan("patient", base_fee="0", grace="P31D"), since=JAN_2)
-    cancel_at_period_end(first, now=JAN_2)
+    canceled(first, now=JAN_2)
     subscribed(acme(), a_plan("hasty", base_fee="0"), since=FEB_2)
     happened(report("e1", FEB_2), now=FEB_2)
     assert [invoice.total for invoice in billed(MAR_2 + GRACE)] == [2]

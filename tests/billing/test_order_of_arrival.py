@@ -23,7 +23,6 @@ from billing.models import BillingSchedule, Invoice, InvoiceKind, InvoiceLine
 from metering.corrections import amend_event, void_event
 from metering.models import Conversation, LateChange
 from plans.models import Customer, Subscription
-from plans.subscribing import cancel_at_period_end
 from tests.billing.books import (
     DEC_2,
     FEB_2,
@@ -36,7 +35,7 @@ from tests.billing.books import (
     frozen_rows,
     usage_billed_by_period,
 )
-from tests.cast import NOON, a_plan, a_scheme, acme, close, report, send, subscribed
+from tests.cast import NOON, a_plan, a_scheme, acme, canceled, close, report, send, subscribed
 
 pytestmark = pytest.mark.django_db
 
@@ -234,7 +233,7 @@ def _live(step: Step, customer: Customer, first: Subscription) -> None:
     elif step.kind == "correct":
         amend_event(customer, what.id, {"input_tokens": 6_000, "output_tokens": 0}, reason="miscounted", now=now)
     elif step.kind == "cancel":
-        cancel_at_period_end(first, now=what)
+        canceled(first, now=what)
     elif step.kind == "come back":
         ends_at = Subscription.objects.get(pk=first.pk).ends_at
         assert ends_at is not None

@@ -7,9 +7,8 @@ import time_machine
 
 from billing.running import NotSubscribed, forecast, running_bill
 from plans.calendar import Period
-from plans.subscribing import cancel_at_period_end
 from tests.billing.books import DEC_2, GRACE, JAN_2, billed, conversation, conversations, happened
-from tests.cast import NOON, a_plan, acme, cleo, settled, subscribed
+from tests.cast import NOON, a_plan, acme, canceled, cleo, settled, subscribed
 
 pytestmark = pytest.mark.django_db
 DAY, MICROSECOND = dt.timedelta(days=1), dt.timedelta(microseconds=1)
@@ -74,7 +73,7 @@ def test_a_customer_without_a_subscription_has_no_running_bill(acme_subscribed: 
 
 
 def test_an_ended_subscription_has_no_running_bill() -> None:
-    cancel_at_period_end(subscribed(acme(), a_plan()), now=NOON)
+    canceled(subscribed(acme(), a_plan()), now=NOON)
     assert so_far(DEC_2 - MICROSECOND) == (4900, {})
     with pytest.raises(NotSubscribed):
         running_bill(acme(), now=DEC_2)

@@ -12,7 +12,8 @@ from plans.calendar import Anchor, Period, boundary
 from plans.money import format_amount, to_minor
 from plans.pricing import price_usage
 from plans.proration import prorate
-from plans.terms import Terms, parse_terms
+from plans.terms import Terms
+from plans.terms_reading import parse_terms
 
 PAGE = Path(__file__).resolve().parents[2] / "docs" / "pricing.md"
 BLOCK = re.compile(r"^```(?P<kind>\S*) ?(?P<name>\S*)\n(?P<body>.*?)^```$", re.MULTILINE | re.DOTALL)

@@ -6,7 +6,8 @@ import pytest
 
 from metering.late_changes import take_late_days
 from metering.models import LateChange, MeterReading
-from metering.reading import count_settled, take_reading
+from metering.reading import changed_since, count_settled, take_reading
+from plans.meters import Meters
 from plans.models import Customer
 from tests.cast import a_plan, a_scheme, acme, at, bolt, close, report, send, settled, subscribed
 from tests.metering.test_folding import void
@@ -78,6 +79,26 @@ def test_what_settles_at_the_reading_or_later_is_not_late(customer: Customer) ->
 def test_the_next_sitting_of_a_counted_conversation_is_not_late(customer: Customer) -> None:
     send([report("next", 190)])
     assert noted(customer) == []
+
+
+def test_an_outcome_that_is_learnt_late_is_late_usage_and_names_its_conversation(customer: Customer) -> None:
+    meters, start, end = Meters(billable_outcomes=("resolved",)), at(0), at(100)
+    counts = []
+    for now, learnt in ((at(300), {"outcome": "lost"}), (at(301), {"outcome": "resolved"}), (at(302), {})):
+        LateChange.objects.all().delete()
+        send([report("e2", 1, **learnt)], now=now)
+        settled()
+        late = day(25) in noted(customer), changed_since(customer.id, start, end, now - dt.timedelta(minutes=1))
+        counts.append((*late, count_settled(customer.id, start, end, meters=meters)))
+    assert counts == [(True, ["chat"], {}), (True, ["chat"], {"simple": 1}), (False, [], {"simple": 1})]
+
+
+def test_a_late_close_makes_billable_what_was_not(customer: Customer) -> None:
+    close(25, outcome="resolved")
+    settled()
+    assert noted(customer) == [day(25)]
+    meters = Meters(billable_outcomes=("resolved",))
+    assert count_settled(customer.id, at(0), at(100), meters=meters) == {"simple": 1}
 
 
 def test_duplicates_conflicts_labels_and_settling_are_not_late(customer: Customer) -> None:

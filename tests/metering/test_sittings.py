@@ -5,8 +5,9 @@ import uuid
 
 import pytest
 
+from metering.boundaries import Boundaries, Boundary, last_instant_before
 from metering.reports import CloseIn, close_event
-from metering.sittings import Boundaries, Boundary, MeteredEvent, Sitting, chronological, cut, replayed
+from metering.sittings import MeteredEvent, Sitting, chronological, cut, reaches_back, replayed
 from tests.cast import LATER, NOON, at, report
 
 HOUR = dt.timedelta(hours=1)
@@ -95,6 +96,50 @@ def test_the_rule_is_that_in_force_at_the_first_event() -> None:
     hasty = Boundary(at(10), at(20), THEIRS, HOUR, HOUR)
     assert [s.boundary_id for s in cut_up(call(9), call(15), own=(hasty,))] == [OURS]
     assert [s.boundary_id for s in cut_up(call(10), call(12), call(20), own=(hasty,))] == [THEIRS, THEIRS, OURS]
+
+
+def subscription(since: float, until: float, version: uuid.UUID = OURS, ends: float | None = None) -> Boundary:
+    """A stretch of a subscription that ends with it, or later."""
+    settles_by = last_instant_before(at(until if ends is None else ends))
+    return Boundary(at(since), at(until), version, 24 * HOUR, 72 * HOUR, settles_by)
+
+
+def test_an_open_conversation_ends_with_the_subscription_it_opened_under() -> None:
+    ending = subscription(0, 10)
+    (sitting,) = cut_up(call(9), own=(ending,))
+    assert sitting.settles_at == at(10) - MICROSECOND
+    first, second = cut_up(call(9), call(at(10) - MICROSECOND), call(10), own=(ending,))
+    assert (first.calls, first.settles_at) == (2, at(10) - MICROSECOND)
+    assert (second.opened_at, second.settles_at) == (at(10), at(34))
+
+
+def test_what_ends_a_conversation_before_its_subscription_does_so_still() -> None:
+    assert [s.settles_at for s in cut_up(call(0), end(5), own=(subscription(-9, 10),))] == [at(5)]
+    assert [s.settles_at for s in cut_up(call(0), own=(subscription(-9, 25),))] == [at(24)]
+    assert [s.closed_at for s in cut_up(call(0), end(10), own=(subscription(-9, 10),))] == [None]
+
+
+def test_a_subscription_that_begins_or_changes_its_plan_cuts_nothing() -> None:
+    plans = (subscription(0, 10, OURS, ends=50), subscription(10, 50, THEIRS))
+    assert [(s.boundary_id, s.calls, s.settles_at) for s in cut_up(call(-1), call(9), own=plans)] == [(OURS, 2, at(33))]
+    assert [(s.boundary_id, s.calls) for s in cut_up(call(9), call(12), call(20), own=plans)] == [(OURS, 3)]
+
+
+def test_a_conversation_that_outlives_its_subscription_goes_on_in_the_next_one() -> None:
+    one_after_the_other = (subscription(0, 10), subscription(10, 50))
+    assert [s.settles_at for s in cut_up(call(9), call(10), own=one_after_the_other)] == [
+        at(10) - MICROSECOND,
+        at(34),
+    ]
+
+
+def test_a_conversation_does_not_reach_back_over_a_change_of_subscription() -> None:
+    before, after = Boundaries((subscription(0, 10),), [DEFAULT]), Boundaries((subscription(0, 90),), [DEFAULT])
+    (outside,) = cut([call(11)], before)
+    assert not reaches_back(outside, at(9), before)
+    (within,) = cut([call(11)], after)
+    assert reaches_back(within, at(9), after)
+    assert not reaches_back(within, at(-1), after)
 
 
 def test_going_on_from_a_sitting_is_cutting_the_whole() -> None:

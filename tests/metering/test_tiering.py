@@ -4,7 +4,8 @@ import uuid
 
 import pytest
 
-from metering.sittings import Boundaries, Boundary, Sitting, cut
+from metering.boundaries import Boundaries, Boundary
+from metering.sittings import Sitting, cut
 from metering.tiering import TierLimits, TierRules, classify, count_tokens, count_turns, explain
 from tests.cast import DEFAULT_TIERS, at, report
 from tests.metering.test_sittings import DEFAULT

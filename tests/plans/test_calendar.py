@@ -3,8 +3,6 @@
 import datetime as dt
 import zoneinfo
 from calendar import monthrange
-from collections.abc import Iterator
-from itertools import pairwise
 from typing import Literal
 
 import pytest
@@ -151,80 +149,6 @@ def months_after(start: dt.datetime, months: int) -> dt.datetime:
     year, month = divmod(start.year * 12 + start.month - 1 + months, 12)
     day = min(start.day, monthrange(year, month + 1)[1])
     return dt.datetime.combine(dt.date(year, month + 1, day), start.time(), start.tzinfo)
-
-
-def test_every_start_day_of_four_centuries_is_clamped_to_the_length_of_the_month() -> None:
-    """H09, all 146,097 days: the day is the anchor's or the month's last, and a year is twelve months."""
-    first = dt.datetime(2000, 1, 1, 12, tzinfo=dt.UTC)
-    for number in range(146_097):
-        start = first + dt.timedelta(number)
-        anchor = Anchor(start, "UTC")
-        for months in (1, 2, 12):
-            found = boundary(anchor, "month", months)
-            assert found == months_after(start, months)
-        assert found == boundary(anchor, "year", 1)
-
-
-@pytest.mark.parametrize("quarter", range(4))
-def test_periods_tile_time_in_every_zone(quarter: int) -> None:
-    """H10: boundaries rise, and the periods' lengths add up to the time that passed."""
-    for zone in ZONES[quarter::4]:
-        for start in ("2009-12-31T00:00:00+00:00", "2010-08-29T02:30:00+00:00"):
-            anchor = anchor_on(start, zone)
-            bounds = [boundary(anchor, "month", index) for index in range(36)]
-            lengths = [after - before for before, after in pairwise(bounds)]
-            assert all(dt.timedelta(27) < length < dt.timedelta(32) for length in lengths), zone
-            assert sum(lengths, dt.timedelta()) == bounds[-1] - anchor.starts_at
-
-
-def clock_changes(zone: zoneinfo.ZoneInfo) -> Iterator[dt.datetime]:
-    """Every instant from 2005 to 2030 at which the offset of the zone becomes another."""
-    last = dt.datetime(2005, 1, 1, tzinfo=dt.UTC)
-    for _ in range(26 * 73):
-        now = last + dt.timedelta(5)
-        if now.astimezone(zone).utcoffset() != (offset := last.astimezone(zone).utcoffset()):
-            before, after = last, now
-            while after - before > dt.timedelta(seconds=1):
-                middle = before + (after - before) // 2
-                middle = middle.replace(microsecond=0)
-                if middle.astimezone(zone).utcoffset() == offset:
-                    before = middle
-                else:
-                    after = middle
-            yield after
-        last = now
-
-
-@pytest.mark.parametrize("quarter", range(4))
-def test_skipped_and_repeated_times_begin_at_their_first_instant_in_every_zone(quarter: int) -> None:
-    """Every clock change of 26 years in all zones: a period due within it begins at the first instant that serves."""
-    gaps = repeats = 0
-    for name in ZONES[quarter::4]:
-        zone = zoneinfo.ZoneInfo(name)
-        for change in clock_changes(zone):
-            before = (change - MICROSECOND).astimezone(zone)
-            after = change.astimezone(zone)
-            old, new = before.replace(tzinfo=None, fold=0) + MICROSECOND, after.replace(tzinfo=None, fold=0)
-            middle = old + (new - old) // 2
-            anchor = january_anchor(middle, zone)
-            index = (middle.year - 2004) * 12 + middle.month - 1
-            found = boundary(anchor, "month", index)
-            if new > old:
-                gaps += 1
-                assert found == change, (name, middle)
-            else:
-                repeats += 1
-                assert found == change - (old - middle), (name, middle)
-            assert period_at(anchor, "month", found).index == index
-            assert period_at(anchor, "month", found - MICROSECOND).index == index - 1
-    assert gaps > 500 and repeats > 500
-
-
-def january_anchor(wall: dt.datetime, zone: zoneinfo.ZoneInfo) -> Anchor:
-    """An anchor in January 2004, which has all days, showing the same day and time."""
-    start = wall.replace(year=2004, month=1, tzinfo=zone)
-    assert start.astimezone(dt.UTC).astimezone(zone).replace(tzinfo=None) == start.replace(tzinfo=None)
-    return Anchor(start, zone.key)
 
 
 instants = st.integers(0, 500 * 365 * 86400 * 10**6).map(

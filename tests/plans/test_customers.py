@@ -12,8 +12,7 @@ from plans.customers import (
     find_customer,
 )
 from plans.models import Customer
-from plans.subscribing import cancel_at_period_end
-from tests.cast import NOON, a_plan, acme, subscribed
+from tests.cast import NOON, a_plan, acme, canceled, subscribed
 
 pytestmark = pytest.mark.django_db
 
@@ -46,7 +45,7 @@ def test_contact_data_can_be_changed_and_a_wrong_zone_changes_nothing() -> None:
 def test_erasing_takes_the_person_away_and_leaves_the_books() -> None:
     customer = acme(email="ap@acme.test", tax_id="DE123")
     subscription = subscribed(customer, a_plan())
-    ended = cancel_at_period_end(subscription, now=NOON).ends_at
+    ended = canceled(subscription, now=NOON).ends_at
     erase_customer(customer, now=ended)
     customer.refresh_from_db()
     assert (customer.name, customer.email, customer.tax_id, customer.erased_at) == ("", "", "", ended)

@@ -15,6 +15,8 @@ from plans.money import (
     format_price,
     minor_digits,
     round_half_away,
+    smallest_charge,
+    take_share,
     to_major,
     to_minor,
 )
@@ -127,3 +129,14 @@ def test_the_callers_decimal_context_does_not_matter(amount: Decimal) -> None:
 def _half_away(exact: Fraction) -> int:
     nearest = (abs(exact) + Fraction(1, 2)).__floor__()
     return nearest if exact >= 0 else -nearest
+
+
+@pytest.mark.parametrize(("currency", "smallest"), [("USD", 1), ("JPY", 1), ("KWD", 10), ("ISK", 100), ("UGX", 100)])
+def test_the_smallest_amount_that_can_be_paid(currency: str, smallest: int) -> None:
+    assert smallest_charge(currency) == smallest
+
+
+@given(amounts, st.fractions(0, 1, max_denominator=366 * 86_400 * 10**6))
+def test_a_share_of_an_amount_rounds_as_the_exact_one_does(amount: Decimal, share: Fraction) -> None:
+    exact = abs(Fraction(amount)) * share * 100
+    assert abs(to_minor(take_share(amount, share), "USD")) == (exact + Fraction(1, 2)).__floor__()

@@ -10,8 +10,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from plans.money import to_minor
-from plans.pricing import PricedTier, UnpricedTier, price_tier, price_usage
-from plans.terms import Flat, Graduated, Package, Price, Step, TierRate, Volume, parse_terms
+from plans.pricing import PricedTier, UnpricedTier, metered, price_free, price_tier, price_usage
+from plans.terms import Committed, Flat, Graduated, Package, Price, Step, TierRate, Volume
+from plans.terms_reading import parse_terms
 
 
 def step(up_to: int | None, unit: str, flat: str = "0") -> Step:
@@ -87,6 +88,94 @@ def test_nothing_within_the_allowance_costs_anything_flat_fees_included() -> Non
     for price in (Graduated(steps=STEPS), Volume(steps=STEPS), Package(size=10, amount=Decimal(5))):
         line = priced(price, quantity=40, included=100)
         assert (line.included, line.overage, line.steps, line.amount) == (40, 0, (), 0)
+
+
+@pytest.mark.parametrize(
+    ("price", "before", "quantity", "sentence"),
+    [
+        (Graduated(steps=STEPS), 3, 4, "2 x 0.00 + 2 x 1.00 + 2.00 flat = 4.00 USD"),
+        (Graduated(steps=STEPS), 5, 1, "1 x 1.00 + 2.00 flat = 3.00 USD"),
+        (Graduated(steps=STEPS), 6, 4, "4 x 1.00 = 4.00 USD"),
+        (Volume(steps=STEPS), 6, 4, "4 x 1.00 = 4.00 USD"),
+        (Volume(steps=STEPS), 5, 1, "6 x 1.00 + 2.00 flat - 5 x 0.00 - 1.00 flat = 7.00 USD"),
+        (Volume(steps=(step(10, "2"), step(None, "1"))), 10, 1, "11 x 1.00 - 10 x 2.00 = -9.00 USD"),
+        (Package(size=10, amount=Decimal(5)), 7, 3, "0 packages of 10 x 5.00 = 0.00 USD"),
+        (Package(size=10, amount=Decimal(5)), 7, 4, "1 package of 10 x 5.00 = 5.00 USD"),
+    ],
+)
+def test_later_units_are_priced_at_their_position(price: Price, before: int, quantity: int, sentence: str) -> None:
+    line = price_tier("simple", TierRate(price=price), quantity, before=before)
+    units = "conversation" if quantity == 1 else "conversations"
+    assert line.explain("USD") == f"{quantity} simple {units}: after {before} earlier in the period, {sentence}"
+    assert line.details("USD")["before"] == before
+
+
+COMMITTED = TierRate(included=10, price=Graduated(steps=STEPS), committed=Committed(quantity=20, unit=Decimal("0.50")))
+
+
+@pytest.mark.parametrize(
+    ("quantity", "committed", "amount"), [(10, 0, 0), (11, 1, "0.5"), (30, 20, 10), (31, 20, 11), (36, 20, 14)]
+)
+def test_what_was_committed_to_is_used_before_the_steps_begin(quantity: int, committed: int, amount: str) -> None:
+    line = price_tier("simple", COMMITTED, quantity)
+    assert (line.committed, line.amount) == (committed, Decimal(amount))
+
+
+def test_a_line_with_a_commitment_and_rolled_over_units_can_be_redone_with_a_pencil() -> None:
+    line = price_tier("simple", COMMITTED, 36, allowance=14, rolled_over=4, committed=15)
+    assert line.explain("USD") == (
+        "36 simple conversations: 14 included (4 rolled over), 15 committed x 0.50 + 5 x 0.00 + 1.00 flat + 2 x 1.00 "
+        "+ 2.00 flat = 12.50 USD"
+    )
+    assert {name: line.details("USD")[name] for name in ("rolled_over", "committed")} == {
+        "rolled_over": 4,
+        "committed": 15,
+    }
+
+
+def test_a_line_that_was_rounded_with_others_says_so() -> None:
+    line = priced(Flat(unit=Decimal("0.0125")), 1)
+    assert line.explain("USD", 1) == "1 simple conversation: 1 x 0.0125 = 0.0125, rounded to 0.01 USD"
+    assert line.explain("USD", 2).endswith("= 0.0125, rounded with the lines before to 0.02 USD")
+
+
+def test_conversations_of_a_free_trial_cost_nothing_and_use_nothing() -> None:
+    line = price_free("simple@peak", 7)
+    assert (line.quantity, line.free, line.included, line.overage, line.amount) == (7, 7, 0, 0, 0)
+    assert line.explain("USD") == "7 simple conversations at peak hours: free in the trial = 0.00 USD"
+
+
+POOLED = parse_terms(
+    {
+        "currency": "USD",
+        "interval": "month",
+        "base_fee": "0",
+        "rates": {
+            "simple": {"price": {"model": "flat", "unit": "1"}, "peak": {"price": {"model": "flat", "unit": "2"}}},
+            "gold": {"price": {"model": "flat", "unit": "9"}},
+        },
+        "peak_hours": [{"days": ["mon"], "from": "08:00", "to": "20:00"}],
+        "pool": {"credits": 50, "weights": {"standard": 1, "complex": 5}, "overage": {"model": "flat", "unit": "0.1"}},
+    }
+)
+
+
+def test_tiers_of_the_pool_take_credits_and_a_peak_price_needs_agreeing() -> None:
+    counts = {"simple": 1, "simple@peak": 2, "gold": 3, "gold@peak": 4, "complex": 5, "complex@peak": 6, "standard": 7}
+    assert metered(POOLED, counts) == {"simple": 1, "simple@peak": 2, "gold": 7, "pool": 62}
+    assert [line.explain("USD") for line in price_usage(POOLED, counts)] == [
+        "1 simple conversation: 1 x 1.00 = 1.00 USD",
+        "2 simple conversations at peak hours: 2 x 2.00 = 4.00 USD",
+        "7 gold conversations: 7 x 9.00 = 63.00 USD",
+        "62 credits: 50 included, 12 x 0.10 = 1.20 USD",
+    ]
+
+
+@pytest.mark.parametrize("tier", ["silver", "silver@peak", "pool"])
+def test_what_is_neither_priced_nor_weighed_stops_the_bill(tier: str) -> None:
+    with pytest.raises(UnpricedTier) as refused:
+        metered(POOLED, {tier: 1})
+    assert refused.value.tiers == [tier.removesuffix("@peak")]
 
 
 ACME = parse_terms(

@@ -18,9 +18,9 @@ from plans.publishing import (
     publish_scheme_version,
     terms_of,
 )
-from plans.subscribing import SubscriptionRefused, cancel_at_period_end
-from plans.terms import InvalidTerms
-from tests.cast import DEFAULT_TIERS, NOON, a_plan, a_scheme, acme, at, raw_terms, scheme_rules, subscribed
+from plans.subscribing import SubscriptionRefused
+from plans.terms_reading import InvalidTerms
+from tests.cast import DEFAULT_TIERS, NOON, a_plan, a_scheme, acme, at, canceled, raw_terms, scheme_rules, subscribed
 
 pytestmark = pytest.mark.django_db
 
@@ -137,7 +137,7 @@ def test_a_scheme_cannot_get_a_tier_that_a_subscriber_has_no_price_for() -> None
     subscription = subscribed(acme(), a_plan())
     with pytest.raises(InvalidScheme, match="mega"):
         publish(WITH_MEGA)
-    end = cancel_at_period_end(subscription, now=NOON).ends_at
+    end = canceled(subscription, now=NOON).ends_at
     with pytest.raises(InvalidScheme, match="mega"):
         publish(WITH_MEGA, effective_at=end - DAY)
     assert publish(WITH_MEGA, effective_at=end).status == VersionStatus.PUBLISHED

@@ -12,7 +12,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from plans.durations import InvalidDuration, format_duration, parse_duration
-from plans.terms import Flat, Graduated, InvalidTerms, Package, Step, Volume, parse_terms, terms_to_json
+from plans.terms import Flat, Graduated, Package, Rollover, Step, Volume, meters, priced_tiers, terms_to_json
+from plans.terms_reading import InvalidTerms, parse_terms
 
 GROWTH: dict[str, Any] = {
     "currency": "USD",
@@ -31,19 +32,51 @@ GROWTH: dict[str, Any] = {
         },
         "enterprise": {"included": 0, "price": {"model": "package", "size": 10, "amount": "5.00"}},
     },
+    "peak_hours": None,
     "pool": None,
     "minimum": None,
     "maximum": None,
     "trial_days": 0,
+    "trial_usage": "billed",
     "grace": "PT1H",
     "rollover": None,
     "billable_outcomes": None,
 }
+EVERYTHING: dict[str, Any] = GROWTH | {
+    "rates": {
+        "simple": {
+            "included": 1000,
+            "price": {"model": "flat", "unit": "0.02"},
+            "committed": {"quantity": 500, "unit": "0.015"},
+            "peak": {
+                "included": 10,
+                "price": {"model": "flat", "unit": "0.04"},
+                "committed": {"quantity": 5, "unit": "0.03"},
+            },
+        }
+    },
+    "peak_hours": [
+        {"days": ["mon", "tue"], "from": "08:00", "to": "20:00"},
+        {"days": ["sat"], "from": "00:00", "to": "24:00"},
+    ],
+    "pool": {
+        "credits": 5000,
+        "weights": {"complex": 1, "enterprise": 5},
+        "overage": {"model": "graduated", "steps": [{"up_to": 10, "unit": "0.10"}, {"unit": "0.05"}]},
+    },
+    "minimum": "100.00",
+    "maximum": "500.00",
+    "trial_days": 14,
+    "trial_usage": "free",
+    "rollover": {"periods": 3, "maximum": 1000},
+    "billable_outcomes": ["resolved", "deflected"],
+}
+"""Terms that use all there is."""
 
 
-def changed(pointer: str, value: Any) -> dict[str, Any]:
-    """GROWTH with `value` at a pointer such as "/rates/simple/included"; `...` takes the member away."""
-    raw = copy.deepcopy(GROWTH)
+def changed(pointer: str, value: Any, terms: dict[str, Any] = GROWTH) -> dict[str, Any]:
+    """The terms with `value` at a pointer such as "/rates/simple/included"; `...` takes the member away."""
+    raw = copy.deepcopy(terms)
     *path, last = [int(part) if part.isdigit() else part for part in pointer[1:].split("/")]
     place: Any = raw
     for part in path:
@@ -123,14 +156,16 @@ A_STRING = 'must be a string of decimal major units, such as "0.05"'
         ("/base_fee", "49\n", AN_AMOUNT),
         ("/base_fee", "49.005", "can have at most 2 decimals in USD"),
         ("/base_fee", "1000000000000.01", "must be at most 1000000000000"),
-        ("/base_fee", None, "Expected `decimal`, got `null`"),
+        ("/base_fee", None, A_STRING),
         ("/colour", "red", "is not a known field"),
         ("/tier_scheme", "", "must have 1 to 64 characters"),
         ("/grace", "P1M", "'P1M' is not an ISO 8601 duration such as PT24H or P1D"),
         ("/grace", "-PT1H", "'-PT1H' is not an ISO 8601 duration such as PT24H or P1D"),
         ("/grace", "P31DT1S", "must be an ISO 8601 duration of at most 31 days, such as PT1H"),
         ("/grace", 3600, "must be an ISO 8601 duration of at most 31 days, such as PT1H"),
-        ("/rates/simple", None, "Expected `object`, got `null`"),
+        ("/rates/simple", None, "must be an object"),
+        ("/trial_days", False, "Expected `int`, got `bool`"),
+        ("/trial_days", None, "Expected `int`, got `null`"),
         ("/rates/simple/included", -1, "must be at least 0"),
         ("/rates/simple/included", 1.0, "Expected `int`, got `float`"),
         ("/rates/simple/included", True, "Expected `int`, got `bool`"),
@@ -157,37 +192,127 @@ def test_a_mistake_is_named_with_its_place(pointer: str, value: Any, detail: str
     assert mistakes(changed(pointer, value)) == [(pointer, detail)]
 
 
+A_TIME = "must be a time from 00:00 to 23:59"
+NO_AT = 'a tier\'s code has no "@"; a price for peak hours is the member peak'
+
+
 @pytest.mark.parametrize(
-    ("name", "value"),
+    ("pointer", "value", "detail"),
     [
-        ("pool", {"credits": 5000, "weights": {"simple": 1}}),
-        ("minimum", "10.00"),
-        ("maximum", "10.00"),
-        ("trial_days", 14),
-        ("trial_days", False),
-        ("rollover", True),
-        ("billable_outcomes", []),
+        ("/rates", None, "must be an object that prices 1 to 100 tiers"),
+        ("/rates/simple/committed/quantity", 0, "must be at least 1"),
+        ("/rates/simple/committed/unit", 0.03, A_STRING),
+        ("/rates/simple/committed/unit", ..., "is required"),
+        ("/rates/simple/peak/price", ..., "is required"),
+        ("/rates/simple/peak/included", -1, "must be at least 0"),
+        ("/rates/simple/peak/committed/quantity", "5", "Expected `int`, got `str`"),
+        ("/rates/simple/peak/peak", None, "is not a known field"),
+        ("/rates/simple@peak", {"price": {"model": "flat", "unit": "1"}}, NO_AT),
+        ("/rates/pool", {"price": {"model": "flat", "unit": "1"}}, "cannot be told from the credits of the pool"),
+        ("/peak_hours", [], "must be a list of 1 to 50 stretches of hours"),
+        ("/peak_hours/0", "always", "must be an object"),
+        ("/peak_hours/0/days", [], "must name at least one day, and each once"),
+        ("/peak_hours/0/days", ["mon", "mon"], "must name at least one day, and each once"),
+        ("/peak_hours/0/days/1", "Tue", "Invalid enum value 'Tue'"),
+        ("/peak_hours/0/from", "8:00", A_TIME),
+        ("/peak_hours/0/from", "24:00", A_TIME),
+        ("/peak_hours/0/from", 8, A_TIME),
+        ("/peak_hours/0/to", "23:60", "must be a time from 00:00 to 24:00"),
+        ("/peak_hours/0/to", "08:00", "must be later than from; hours past midnight are those of the next day"),
+        ("/pool/credits", -1, "must be at least 0"),
+        ("/pool/weights", {}, "must be an object that weighs 1 to 100 tiers"),
+        ("/pool/weights/complex", 0, "must be at least 1"),
+        ("/pool/weights/complex", 1.5, "Expected `int`, got `float`"),
+        ("/pool/weights/simple", 1, "has a rate of its own as well"),
+        ("/pool/weights/a@b", 1, NO_AT),
+        ("/pool/overage", ..., "is required"),
+        ("/pool/overage/steps/0/unit", 1, A_STRING),
+        ("/minimum", 100, A_STRING),
+        ("/minimum", "100.005", "can have at most 2 decimals in USD"),
+        ("/minimum", "500.01", "must not be greater than the maximum"),
+        ("/maximum", "-1", AN_AMOUNT),
+        ("/maximum", "500.001", "can have at most 2 decimals in USD"),
+        ("/trial_days", 731, "must be at most 730"),
+        ("/trial_days", -1, "must be at least 0"),
+        ("/trial_usage", "half", "Invalid enum value 'half'"),
+        ("/trial_usage", None, "Expected `str`, got `null`"),
+        ("/rollover", True, "must be an object"),
+        ("/rollover/periods", 0, "must be at least 1"),
+        ("/rollover/periods", 37, "must be at most 36"),
+        ("/rollover/maximum", 0, "must be at least 1"),
+        ("/billable_outcomes", [], "must be 1 to 20 different outcomes"),
+        ("/billable_outcomes", ["a", "a"], "must be 1 to 20 different outcomes"),
+        ("/billable_outcomes/1", "", "must have 1 to 64 characters"),
+        ("/billable_outcomes/1", 1, "Expected `str`, got `int`"),
     ],
 )
-def test_terms_of_a_later_release_are_refused_rather_than_ignored(name: str, value: Any) -> None:
-    assert mistakes(changed(f"/{name}", value)) == [(f"/{name}", "is not available yet; leave it out or null")]
+def test_a_mistake_in_what_is_optional_is_named_with_its_place(pointer: str, value: Any, detail: str) -> None:
+    assert mistakes(changed(pointer, value, EVERYTHING)) == [(pointer, detail)]
+
+
+def test_peak_prices_and_peak_hours_need_each_other() -> None:
+    hours, peak = changed("/peak_hours", None, EVERYTHING), changed("/rates/simple/peak", ..., EVERYTHING)
+    assert mistakes(hours) == [("/rates/simple/peak", "needs peak_hours")]
+    assert mistakes(peak) == [("/peak_hours", "no rate has a price at peak hours")]
+
+
+def test_terms_that_use_everything_are_read_and_written_back() -> None:
+    terms = parse_terms(EVERYTHING)
+    assert json.loads(json.dumps(terms_to_json(terms))) == EVERYTHING
+    assert terms.pool is not None and terms.pool.weights == {"complex": 1, "enterprise": 5}
+    assert terms.peak_hours is not None and (terms.peak_hours[1].from_, terms.peak_hours[1].to) == ("00:00", "24:00")
+    assert (terms.minimum, terms.maximum, terms.rollover) == (100, 500, Rollover(periods=3, maximum=1000))
+    assert (terms.trial_days, terms.trial_usage) == (14, "free")
+    assert terms.billable_outcomes == ("resolved", "deflected")
+
+
+def test_meters_are_what_is_priced_apart() -> None:
+    terms = parse_terms(EVERYTHING)
+    assert list(meters(terms)) == ["simple", "simple@peak", "pool"]
+    assert meters(terms)["simple@peak"] == terms.rates["simple"].peak
+    assert meters(terms)["pool"].included == 5000
+    assert priced_tiers(terms) == {"simple", "complex", "enterprise"}
+    assert list(meters(parse_terms(GROWTH))) == list(GROWTH["rates"])
+
+
+@pytest.mark.parametrize("rates", [{}, ...])
+def test_a_pool_can_price_all_there_is(rates: Any) -> None:
+    pooled = changed("/rates", rates) | {"pool": EVERYTHING["pool"]}
+    assert list(meters(parse_terms(pooled))) == ["pool"]
+
+
+@pytest.mark.parametrize("name", ["minimum", "maximum"])
+def test_a_limit_must_be_payable_in_its_currency(name: str) -> None:
+    for currency, amount in [("JPY", "100.5"), ("ISK", "100.5"), ("KWD", "100.005")]:
+        assert mistakes(changed("/base_fee", "49") | {"currency": currency, name: amount})[0][0] == f"/{name}"
+
+
+OLD_FORM = {name: value for name, value in GROWTH.items() if name not in ("peak_hours", "trial_usage")}
+
+
+def test_terms_written_before_there_was_more_to_agree_read_as_before() -> None:
+    assert parse_terms(OLD_FORM) == parse_terms(GROWTH)
 
 
 def test_all_mistakes_are_named_at_once() -> None:
-    raw = changed("/currency", "usd") | {"minimum": "1.00", "grace": "soon"}
+    raw = changed("/currency", "usd") | {"minimum": 1, "rollover": {"periods": 0}, "grace": "soon", "colour": "red"}
+    del raw["interval"]
     raw["rates"]["simple"]["included"] = -1
     raw["rates"]["a/b~c"] = {"price": {"model": "flat", "unit": 1}}
     raw["rates"]["standard"]["price"]["steps"] = [{"up_to": 5, "unit": "-1"}, {"up_to": 5}, {"up_to": 4}]
     assert [pointer for pointer, _ in mistakes(raw)] == [
-        "/minimum",
         "/currency",
+        "/interval",
         "/rates/simple/included",
         "/rates/standard/price/steps/0/unit",
         "/rates/standard/price/steps/1/up_to",
         "/rates/standard/price/steps/2/up_to",
         "/rates/standard/price/steps/2/up_to",
         "/rates/a~1b~0c/price/unit",
+        "/minimum",
         "/grace",
+        "/rollover/periods",
+        "/colour",
     ]
 
 
@@ -216,20 +341,42 @@ price = st.one_of(
     st.fixed_dictionaries({"model": st.sampled_from(["graduated", "volume"]), "steps": steps}),
     st.fixed_dictionaries({"model": st.just("package"), "size": quantities, "amount": prices}),
 )
-rates = st.dictionaries(
-    st.text(min_size=1, max_size=64),
-    st.fixed_dictionaries({"price": price}, optional={"included": quantities}),
-    min_size=1,
-    max_size=4,
-)
+committed = st.fixed_dictionaries({"quantity": quantities, "unit": prices})
+rate = st.fixed_dictionaries({"price": price}, optional={"included": quantities, "committed": st.none() | committed})
+codes = st.text(st.characters(exclude_characters="@", codec="utf-8"), min_size=1, max_size=64)
+days = st.lists(st.sampled_from(["mon", "wed", "sun"]), min_size=1, unique=True)
+hours = st.fixed_dictionaries({"days": days, "from": st.just("08:00"), "to": st.sampled_from(["08:01", "24:00"])})
+cents = st.integers(0, 10**9).map(lambda cents: f"{cents // 100}")
+optional_terms: dict[str, st.SearchStrategy[Any]] = {
+    "minimum": st.none() | cents,
+    "trial_days": st.integers(0, 730),
+    "trial_usage": st.sampled_from(["billed", "free"]),
+    "rollover": st.none() | st.fixed_dictionaries({"periods": st.integers(1, 36)}, optional={"maximum": quantities}),
+    "billable_outcomes": st.none() | st.lists(codes, min_size=1, max_size=20, unique=True),
+}
 
 
-@given(rates, st.sampled_from(["USD", "JPY", "KWD"]))
-def test_the_canonical_form_reads_back_as_the_same_terms(rates: dict[str, Any], currency: str) -> None:
-    terms = parse_terms(GROWTH | {"rates": rates, "currency": currency})
+@st.composite
+def any_terms(draw: st.DrawFn) -> dict[str, Any]:
+    """Raw terms with any of the optional ones, in a currency with or without decimals."""
+    head = {"currency": draw(st.sampled_from(["USD", "JPY", "KWD"])), "interval": "year", "base_fee": draw(cents)}
+    raw = head | draw(st.fixed_dictionaries({}, optional=optional_terms))
+    tiers = draw(st.lists(codes.filter(lambda code: code != "pool"), min_size=2, max_size=4, unique=True))
+    raw["rates"] = {tier: draw(rate) for tier in tiers[1:]}
+    if draw(st.booleans()):
+        raw["peak_hours"] = draw(st.lists(hours, min_size=1, max_size=3))
+        raw["rates"][tiers[1]] |= {"peak": draw(rate)}
+    if draw(st.booleans()):
+        raw["pool"] = {"credits": draw(quantities), "weights": {tiers[0]: 3}, "overage": draw(price)}
+    return raw
+
+
+@given(any_terms())
+def test_the_canonical_form_reads_back_as_the_same_terms(raw: dict[str, Any]) -> None:
+    terms = parse_terms(raw)
     written = json.loads(json.dumps(terms_to_json(terms)))
     assert parse_terms(written) == terms
-    assert list(parse_terms(written).rates) == list(terms.rates)
+    assert list(parse_terms(written).rates) == list(terms.rates) == list(raw["rates"])
     assert terms_to_json(parse_terms(written)) == written
 
 
@@ -240,14 +387,18 @@ json_values = st.recursive(
 )
 places = st.sampled_from(
     [
-        *(f"/{name}" for name in GROWTH),
-        "/rates/simple",
+        *(f"/{name}" for name in EVERYTHING if name not in ("rates", "peak_hours", "pool", "minimum", "maximum")),
+        "/rates/simple/included",
         "/rates/simple/price",
         "/rates/simple/price/unit",
-        "/rates/standard/price/steps",
-        "/rates/standard/price/steps/0",
-        "/rates/standard/price/steps/0/up_to",
-        "/rates/enterprise/price/size",
+        "/rates/simple/committed",
+        "/rates/simple/peak/price",
+        "/peak_hours/0",
+        "/peak_hours/1/days",
+        "/pool/credits",
+        "/pool/overage/steps",
+        "/pool/overage/steps/0",
+        "/pool/overage/steps/0/up_to",
     ]
 )
 
@@ -255,7 +406,7 @@ places = st.sampled_from(
 @given(places, json_values)
 def test_nonsense_anywhere_is_refused_by_name_or_read(pointer: str, value: Any) -> None:
     try:
-        parse_terms(changed(pointer, value))
+        parse_terms(changed(pointer, value, EVERYTHING))
     except InvalidTerms as refused:
         assert all(place.startswith(pointer) for place, _ in refused.errors)
 

@@ -97,7 +97,7 @@ def test_a_published_version_is_frozen_and_the_next_one_is_a_draft(desk, plan):
 
 
 def test_every_mistake_in_terms_is_named_with_its_place(desk, plan):
-    wrong = raw_terms(base_fee=49, minimum="100.00")
+    wrong = raw_terms(base_fee=49, minimum="100.005")
     wrong["rates"]["simple"]["price"]["unit"] = "-1"
     answer = desk.post("/v1/plans/growth/versions", wrong)
     assert answer.status_code == 400

@@ -1,0 +1,98 @@
+"""What does a change of a subscription cost, and when is it billed? At once, and a preview is the same, undone.
+
+Whatever is due before the change is billed first, then the change is made, then what it makes due is billed: the
+difference to base fees billed in advance, and for a subscription that ends the final invoice with all its usage.
+"""
+
+import datetime as dt
+import uuid
+from collections.abc import Callable
+from typing import TypeVar
+
+from django.db import transaction
+
+from billing.billing import bill_step, finalize_if_free, next_step, reschedule, schedule_new_subscriptions
+from billing.drafting import draft_change
+from billing.models import BillingSchedule, Invoice
+from metering.recutting import recut_customer
+from plans.models import Customer, Subscription
+from plans.periods import LAST_INSTANT, WITH_PHASES, NotInForce, period_holding, period_of
+
+Change = Callable[[uuid.UUID], Subscription]
+"""One of plans.changing, with everything but the subscription given."""
+Shown = TypeVar("Shown")
+
+
+def make_change(
+    subscription_id: uuid.UUID,
+    change: Change,
+    *,
+    now: dt.datetime,
+    preview: bool,
+    show: Callable[[Subscription, list[Invoice]], Shown],
+) -> Shown:
+    """Make a change and bill what it makes due; returns what `show` makes of both, before a preview is undone.
+
+    Raises what the change raises; then nothing is billed either.
+    """
+    with transaction.atomic():
+        before = transaction.savepoint()
+        subscription, invoices = _changed(subscription_id, change, now)
+        shown = show(subscription, invoices)
+        if preview:
+            transaction.savepoint_rollback(before)
+        else:
+            transaction.savepoint_commit(before)
+        return shown
+
+
+def _changed(subscription_id: uuid.UUID, change: Change, now: dt.datetime) -> tuple[Subscription, list[Invoice]]:
+    schedule = _locked_schedule(subscription_id)
+    invoices = _bill_due(schedule, now)
+    schedule.subscription = change(subscription_id)
+    recut_customer(schedule.subscription.customer_id, now=now)
+    drafted = _bill_difference(schedule, now)
+    invoices += [] if drafted is None else [finalize_if_free(drafted, now=now)]
+    reschedule(schedule)
+    invoices += _bill_due(schedule, now)
+    return schedule.subscription, invoices
+
+
+def _locked_schedule(subscription_id: uuid.UUID) -> BillingSchedule:
+    """Locked after the customer, as bill runs do not: they skip what is locked."""
+    schedule_new_subscriptions(subscription_id)
+    customer_id = Subscription.objects.values_list("customer_id", flat=True).get(pk=subscription_id)
+    Customer.objects.select_for_update(no_key=True).get(pk=customer_id)
+    schedule = BillingSchedule.objects.select_for_update().get(pk=subscription_id)
+    schedule.subscription = _read(subscription_id)
+    return schedule
+
+
+def _read(subscription_id: uuid.UUID) -> Subscription:
+    return Subscription.objects.select_related("customer").prefetch_related(WITH_PHASES).get(pk=subscription_id)
+
+
+def _bill_due(schedule: BillingSchedule, now: dt.datetime) -> list[Invoice]:
+    invoices: list[Invoice] = []
+    while (step := next_step(schedule.subscription, schedule)) is not None and step.due_at <= now:
+        invoices += bill_step(schedule, as_of=now, now=now)
+    return invoices
+
+
+def _bill_difference(schedule: BillingSchedule, now: dt.datetime) -> Invoice | None:
+    """What the change does to fees billed in advance, unless the invoice that closes the period is due now anyway."""
+    subscription = schedule.subscription
+    if schedule.next_period < 0 or subscription.ends_at == subscription.starts_at:
+        return None
+    running = period_of(subscription, schedule.next_period)
+    if running is not None and running.end <= now:
+        return None
+    try:
+        period = period_holding(subscription, now)
+    except NotInForce:
+        assert subscription.ends_at is not None
+        period = period_holding(subscription, subscription.ends_at - LAST_INSTANT)
+    if period.index > schedule.next_period:
+        return None  # still to be billed in advance, or after the invoice of the period before, in its grace
+    schedule.changes_to = max(schedule.changes_to or now, now)
+    return draft_change(subscription, period, schedule.next_period, as_of=now, now=now)

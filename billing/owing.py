@@ -1,0 +1,100 @@
+"""What does a period of a subscription come to, by today's agreement, counts and discounts?
+
+The one way from a subscription to a price: invoices, adjustments, the running bill and the check of the books all ask
+here, and here asks `plans.period_bill`.
+"""
+
+import datetime as dt
+import uuid
+from typing import NamedTuple, Protocol
+
+from billing.coupons import discounts_for
+from metering.reading import count_settled
+from plans.meters import Meters, meters_of
+from plans.models import Subscription
+from plans.period_bill import NOTHING_ROLLED, Layers, PeriodBill, Segment, bill_period
+from plans.periods import BillingPeriod, Part, parts_of, period_of, phases_of
+from plans.publishing import terms_of
+
+
+class Count(Protocol):
+    """How many conversations of a customer settled in a span, by meter."""
+
+    def __call__(
+        self, customer_id: uuid.UUID, start: dt.datetime, end: dt.datetime, *, meters: Meters
+    ) -> dict[str, int]: ...
+
+
+class Owed(NamedTuple):
+    """What a period comes to: its parts, how many conversations were counted in each, and all charges."""
+
+    period: BillingPeriod
+    parts: list[Part]
+    counts: list[dict[str, int]]
+    bill: PeriodBill
+
+    @property
+    def total(self) -> int:
+        """Minor units."""
+        return self.bill.total
+
+
+def owed_for(subscription: Subscription, period: BillingPeriod, *, count: Count = count_settled) -> Owed:
+    """All that a period comes to, as it is counted today; for one that is over, or for the running bill."""
+    parts = parts_of(subscription, period)
+    counts = _counted(subscription, parts, count)
+    bill = bill_period(
+        _segments(parts, counts),
+        period.whole,
+        discounts=discounts_for(subscription, period.index),
+        rolled=_rolled_into(subscription, period),
+    )
+    return Owed(period, parts, counts, bill)
+
+
+def owed_in_advance(subscription: Subscription, period: BillingPeriod, *, as_of: dt.datetime) -> Owed:
+    """The base fees of a period, less discounts on them, as the agreement stands at an instant."""
+    parts = parts_of(subscription, period, as_of=as_of)
+    counts: list[dict[str, int]] = [{} for _ in parts]
+    discounts = discounts_for(subscription, period.index)
+    bill = bill_period(_segments(parts, counts), period.whole, discounts=discounts, complete=False)
+    return Owed(period, parts, counts, bill)
+
+
+def rolls_over(subscription: Subscription) -> bool:
+    """Whether what one period leaves unused can change what the next ones come to."""
+    return any(terms_of(phase.plan_version).rollover for phase in phases_of(subscription))
+
+
+def _rolled_into(subscription: Subscription, period: BillingPeriod) -> Layers:
+    """What earlier periods left unused and the agreement carries over: they are all counted anew, from the first."""
+    rolled = NOTHING_ROLLED
+    if not rolls_over(subscription):
+        return rolled
+    for index in range(period.index):
+        earlier = period_of(subscription, index)
+        assert earlier is not None
+        parts = parts_of(subscription, earlier)
+        counts = _counted(subscription, parts, count_settled)
+        rolled = bill_period(_segments(parts, counts), earlier.whole, rolled=rolled).rolled
+    return rolled
+
+
+def _counted(subscription: Subscription, parts: list[Part], count: Count) -> list[dict[str, int]]:
+    zone = subscription.timezone
+    return [count(subscription.customer_id, part.start, part.end, meters=meters_of(part.terms, zone)) for part in parts]
+
+
+def _segments(parts: list[Part], counts: list[dict[str, int]]) -> list[Segment]:
+    return [
+        Segment(
+            start=part.start,
+            end=part.end,
+            terms=part.terms,
+            counts=counted,
+            paused=part.phase.paused,
+            trial=part.trial,
+            key=str(part.phase.pk),
+        )
+        for part, counted in zip(parts, counts, strict=True)
+    ]

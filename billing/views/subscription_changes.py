@@ -1,0 +1,186 @@
+"""`/v1/subscriptions/{id}/change`, `/cancel`, `/pause` and the like: each can be tried first, with `preview`."""
+
+import datetime as dt
+import uuid
+from typing import Annotated, Literal
+
+import msgspec
+from django.utils import timezone
+from msgspec import Meta
+from rest_framework.request import Request
+
+from api.endpoints import Endpoint, operation
+from api.strict_json import Body, Instant
+from billing.changing import Change, make_change
+from billing.models import Invoice
+from billing.views.invoices import INVOICES, InvoiceOut, invoice_out
+from plans import changing
+from plans.models import Subscription
+from plans.subscribing import SubscriptionOverlaps, SubscriptionRefused, version_to_sell
+from plans.views.plans import get_plan
+from plans.views.subscriptions import SubscriptionOut, get_subscription, subscription_out
+from plans.views.tier_schemes import Code
+
+PROBLEMS = {
+    changing.AlreadyEnded: 409,
+    changing.AlreadyEnding: 409,
+    changing.NotEnding: 409,
+    changing.NothingToChange: 409,
+    SubscriptionOverlaps: 409,
+    SubscriptionRefused: 400,
+}
+
+
+class ChangedSubscription(SubscriptionOut, kw_only=True):
+    """The subscription after the change, and the invoices made at once for it.
+
+    In a preview none of it has happened; an invoice of a preview has neither an id nor a number to come back to.
+    """
+
+    preview: bool
+    invoices: list[InvoiceOut]
+
+
+class PlanChange(Body):
+    """Another plan, or another version of the same one: the newest published unless one is named.
+
+    `when` is `now`, `period_end` or an instant to come; unless said, a dearer plan (by base fee) begins now, any other
+    at the end of the period. A change that is scheduled already is replaced.
+    """
+
+    plan: Code
+    version: Annotated[int, Meta(ge=1, le=1_000_000)] | None = None
+    when: Literal["now", "period_end"] | Instant | None = None
+    preview: bool = False
+
+
+class Cancellation(Body):
+    """When the subscription ends: with its period, or now, with a final invoice of all usage."""
+
+    at_period_end: bool = True
+    preview: bool = False
+
+
+class Preview(Body):
+    """With `preview` nothing is changed."""
+
+    preview: bool = False
+
+
+def changed(subscription_id: uuid.UUID, change: Change, *, now: dt.datetime, preview: bool) -> ChangedSubscription:
+    """Make the change, or try it, and say what it does."""
+    get_subscription(subscription_id)
+
+    def show(subscription: Subscription, invoices: list[Invoice]) -> ChangedSubscription:
+        rows = INVOICES.filter(pk__in=[invoice.pk for invoice in invoices]).order_by("created_at", "id")
+        return ChangedSubscription(
+            **msgspec.structs.asdict(subscription_out(subscription, now=now)),
+            preview=preview,
+            invoices=[invoice_out(row) for row in rows],
+        )
+
+    return make_change(subscription_id, change, now=now, preview=preview, show=show)
+
+
+class ChangedPlan(Endpoint):
+    """`/v1/subscriptions/{id}/change`"""
+
+    @operation(
+        scope="manage",
+        body=PlanChange,
+        returns=ChangedSubscription,
+        problems=PROBLEMS,
+        summary="Move a subscription to another plan or version",
+    )
+    def post(self, request: Request, subscription_id: uuid.UUID, body: PlanChange) -> ChangedSubscription:
+        now = timezone.now()
+        subscription = get_subscription(subscription_id)
+        version = version_to_sell(subscription.customer, get_plan(body.plan), body.version)
+
+        def change(pk: uuid.UUID) -> Subscription:
+            return changing.change_plan(pk, version, when=body.when, now=now)
+
+        return changed(subscription_id, change, now=now, preview=body.preview)
+
+
+class UnscheduledChange(Endpoint):
+    """`/v1/subscriptions/{id}/unschedule`"""
+
+    @operation(
+        scope="manage",
+        body=Preview,
+        returns=ChangedSubscription,
+        problems=PROBLEMS,
+        summary="Take back a change that has not begun",
+    )
+    def post(self, request: Request, subscription_id: uuid.UUID, body: Preview) -> ChangedSubscription:
+        now = timezone.now()
+        return changed(
+            subscription_id, lambda pk: changing.unschedule_change(pk, now=now), now=now, preview=body.preview
+        )
+
+
+class CanceledSubscription(Endpoint):
+    """`/v1/subscriptions/{id}/cancel`"""
+
+    @operation(
+        scope="manage",
+        body=Cancellation,
+        returns=ChangedSubscription,
+        problems=PROBLEMS,
+        summary="Cancel a subscription, at the end of its period or now",
+        description="One that has not begun is withdrawn when it is canceled now.",
+    )
+    def post(self, request: Request, subscription_id: uuid.UUID, body: Cancellation) -> ChangedSubscription:
+        now = timezone.now()
+
+        def change(pk: uuid.UUID) -> Subscription:
+            return changing.cancel(pk, when="period_end" if body.at_period_end else "now", now=now)
+
+        return changed(subscription_id, change, now=now, preview=body.preview)
+
+
+class UncanceledSubscription(Endpoint):
+    """`/v1/subscriptions/{id}/uncancel`"""
+
+    @operation(
+        scope="manage",
+        body=Preview,
+        returns=ChangedSubscription,
+        problems=PROBLEMS,
+        summary="Let a canceled subscription go on that has not ended",
+    )
+    def post(self, request: Request, subscription_id: uuid.UUID, body: Preview) -> ChangedSubscription:
+        now = timezone.now()
+        return changed(subscription_id, lambda pk: changing.uncancel(pk, now=now), now=now, preview=body.preview)
+
+
+class PausedSubscription(Endpoint):
+    """`/v1/subscriptions/{id}/pause`"""
+
+    @operation(
+        scope="manage",
+        body=Preview,
+        returns=ChangedSubscription,
+        problems=PROBLEMS,
+        summary="Pause a subscription",
+        description="No base fee and no allowance accrue until it is resumed; what is used all the same is priced.",
+    )
+    def post(self, request: Request, subscription_id: uuid.UUID, body: Preview) -> ChangedSubscription:
+        now = timezone.now()
+        return changed(subscription_id, lambda pk: changing.pause(pk, now=now), now=now, preview=body.preview)
+
+
+class ResumedSubscription(Endpoint):
+    """`/v1/subscriptions/{id}/resume`"""
+
+    @operation(
+        scope="manage",
+        body=Preview,
+        returns=ChangedSubscription,
+        problems=PROBLEMS,
+        summary="Resume a paused subscription",
+    )
+    def post(self, request: Request, subscription_id: uuid.UUID, body: Preview) -> ChangedSubscription:
+        now = timezone.now()
+        return changed(subscription_id, lambda pk: changing.resume(pk, now=now), now=now, preview=body.preview)

@@ -1,0 +1,182 @@
+"""What does the usage of a period come to, segment by segment?
+
+Each meter has one account for the period: its allowance and what was committed to are used in order of time, a later
+unit is priced at its position in the period, and what has come together is rounded as a whole, the difference to the
+line before being the line. So a period that is cut without a change of terms costs the same to the cent.
+"""
+
+from collections.abc import Sequence
+from decimal import Decimal, localcontext
+from fractions import Fraction
+from typing import NamedTuple
+
+from plans.allowances import Layer, Layers, carry, committed_to, granted
+from plans.charges import Charge, Segment
+from plans.money import EXACT, format_price, to_minor
+from plans.pricing import PricedTier, metered, price_free, price_tier, rounding_in_words, units_in_words
+from plans.proration import Span, share_of
+from plans.terms import PEAK, POOL, Flat, Rate, meters
+
+
+class UsageBill(NamedTuple):
+    """Charges in the order of segments and meters; every meter of every segment, priced; what is left over."""
+
+    charges: list[Charge]
+    priced: tuple[tuple[PricedTier, ...], ...]
+    rolled: Layers
+
+
+def bill_usage(segments: Sequence[Segment], whole: Span, rolled: Layers) -> UsageBill:
+    """The usage of a period whose segments are in order of time. Raises UnpricedTier."""
+    accounts = _open_accounts(segments, whole, rolled)
+    charges: list[Charge] = []
+    priced: list[tuple[PricedTier, ...]] = []
+    for index, segment in enumerate(segments):
+        used = metered(segment.terms, segment.counts)
+        of_segment = []
+        for meter, rate in meters(segment.terms).items():
+            line = price_free(meter, used[meter]) if segment.free else accounts[meter].price(rate, used[meter])
+            of_segment.append(line)
+            if line.quantity:
+                charges.append(_usage_charge(index, segment, rate, line, accounts[meter]))
+        priced.append(tuple(of_segment))
+        charges.extend(true_up for meter in used if (true_up := accounts[meter].true_up(index, segment)))
+    return UsageBill(charges, tuple(priced), _left_over(segments, accounts))
+
+
+class _Account:
+    """One meter through a period: what is left of its allowance and commitments, what it was charged so far.
+
+    Commitments of the same unit price are one, in whichever segments they were agreed.
+    """
+
+    def __init__(self, meter: str, layers: tuple[Layer, ...]) -> None:
+        self.meter = meter
+        self.layers = layers
+        self.rolled_over = sum(layer.quantity for layer in layers)
+        self.allowance = 0
+        self.committed: dict[Decimal, int] = {}
+        self.committed_left: dict[Decimal, int] = {}
+        self.last_committed: dict[Decimal, int] = {}
+        self.before = 0
+        self.charged = Decimal(0)
+
+    def price(self, rate: Rate, quantity: int) -> PricedTier:
+        """The next `quantity` units of the period."""
+        unit = rate.committed.unit if rate.committed else None
+        line = price_tier(
+            self.meter,
+            rate,
+            quantity,
+            allowance=self.rolled_over + self.allowance,
+            rolled_over=self.rolled_over,
+            before=self.before,
+            committed=0 if unit is None else self.committed_left[unit],
+        )
+        self.rolled_over -= line.rolled_over
+        self.allowance -= line.included - line.rolled_over
+        self.before += line.overage - line.committed
+        if unit is not None:
+            self.committed_left[unit] -= line.committed
+        return line
+
+    def charge(self, amount: Decimal, currency: str) -> int:
+        """What a further exact amount (major units) comes to in minor units, rounded together with those before."""
+        before = to_minor(self.charged, currency)
+        with localcontext(EXACT):
+            self.charged += amount
+        return to_minor(self.charged, currency) - before
+
+    def true_up(self, index: int, segment: Segment) -> Charge | None:
+        """What was committed to and not used, in the last segment that has this commitment."""
+        rate = meters(segment.terms)[self.meter]
+        unit = rate.committed.unit if rate.committed else None
+        if not unit or self.last_committed.get(unit) != index or not self.committed_left[unit]:
+            return None
+        due, missing, currency = self.committed[unit], self.committed_left[unit], segment.terms.currency
+        with localcontext(EXACT):
+            exact = missing * unit
+        amount = self.charge(exact, currency)
+        return Charge(
+            kind="minimum",
+            segment=index,
+            meter=self.meter,
+            quantity=missing,
+            unit_amount=unit,
+            amount=amount,
+            explanation=(
+                f"committed to {units_in_words(self.meter, due)}, {due - missing:,} used: {missing:,} x "
+                f"{format_price(unit, currency)} = {rounding_in_words(exact, amount, currency)} {currency}"
+            ),
+            details={"committed": due, "used": due - missing, "unit": format_price(unit, currency)},
+        )
+
+
+def _open_accounts(segments: Sequence[Segment], whole: Span, rolled: Layers) -> dict[str, _Account]:
+    shares = [share_of(segment, whole) for segment in segments]
+    rates = [meters(segment.terms) for segment in segments]
+    accounts = {}
+    for meter in dict.fromkeys(meter for of_segment in rates for meter in of_segment):
+        account = accounts[meter] = _Account(meter, rolled.get(meter, ()))
+        having = [
+            (index, of_segment[meter], shares[index]) for index, of_segment in enumerate(rates) if meter in of_segment
+        ]
+        account.allowance = granted((share, rate.included) for index, rate, share in having if segments[index].grants)
+        _commit(account, [(index, rate, share) for index, rate, share in having if not segments[index].free], segments)
+    return accounts
+
+
+def _commit(account: _Account, having: list[tuple[int, Rate, Fraction]], segments: Sequence[Segment]) -> None:
+    parts: dict[Decimal, list[tuple[Fraction, int]]] = {}
+    for index, rate, share in having:
+        if rate.committed is not None:
+            due = parts.setdefault(rate.committed.unit, [])
+            due.append((share if segments[index].owes else Fraction(0), rate.committed.quantity))
+            account.last_committed[rate.committed.unit] = index
+    account.committed = {unit: committed_to(due) for unit, due in parts.items()}
+    account.committed_left = dict(account.committed)
+
+
+def _usage_charge(index: int, segment: Segment, rate: Rate, line: PricedTier, account: _Account) -> Charge:
+    """A meter's usage in a segment; `details` holds the pencil sum."""
+    currency = segment.terms.currency
+    amount = account.charge(line.amount, currency)
+    details = line.details(currency, amount)
+    if line.tier == POOL:
+        details |= _credits(segment, details["explanation"])
+    return Charge(
+        kind="usage",
+        segment=index,
+        meter=line.tier,
+        quantity=line.quantity,
+        unit_amount=rate.price.unit if isinstance(rate.price, Flat) and not line.committed else None,
+        amount=amount,
+        explanation=details["explanation"],
+        details=details,
+    )
+
+
+def _credits(segment: Segment, explanation: str) -> dict[str, object]:
+    """Which conversations took the credits: "40 simple x 1 + 20 complex x 5 = 140 credits; 140 credits: ..."."""
+    weights = segment.terms.pool.weights if segment.terms.pool else {}
+    taken = {
+        tier: {"quantity": count, "weight": weight}
+        for tier, weight in weights.items()
+        if (count := sum(segment.counts.get(counted, 0) for counted in (tier, tier + PEAK)))
+    }
+    in_words = " + ".join(f"{each['quantity']:,} {tier} x {each['weight']:,}" for tier, each in taken.items())
+    credits = sum(each["quantity"] * each["weight"] for each in taken.values())
+    return {"taken": taken, "explanation": f"{in_words} = {units_in_words(POOL, credits)}; {explanation}"}
+
+
+def _left_over(segments: Sequence[Segment], accounts: dict[str, _Account]) -> Layers:
+    """By the terms of the last segment: what they do not roll over, or do not price, lapses."""
+    terms = segments[-1].terms if segments else None
+    if terms is None or terms.rollover is None:
+        return {}
+    left = {}
+    for meter in meters(terms):
+        account = accounts[meter]
+        used = sum(layer.quantity for layer in account.layers) - account.rolled_over
+        left[meter] = carry(account.layers, used=used, fresh=account.allowance, rollover=terms.rollover)
+    return {meter: layers for meter, layers in left.items() if layers}
