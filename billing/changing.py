@@ -12,7 +12,7 @@ from typing import TypeVar
 from django.db import transaction
 
 from billing.billing import bill_step, finalize_if_free, next_step, reschedule, schedule_new_subscriptions
-from billing.drafting import draft_change
+from billing.drafting import draft_change, draft_withdrawal
 from billing.models import BillingSchedule, Invoice
 from metering.recutting import recut_customer
 from plans.models import Customer, Subscription
@@ -82,8 +82,10 @@ def _bill_due(schedule: BillingSchedule, now: dt.datetime) -> list[Invoice]:
 def _bill_difference(schedule: BillingSchedule, now: dt.datetime) -> Invoice | None:
     """What the change does to fees billed in advance, unless the invoice that closes the period is due now anyway."""
     subscription = schedule.subscription
-    if schedule.next_period < 0 or subscription.ends_at == subscription.starts_at:
+    if schedule.next_period < 0:
         return None
+    if subscription.ends_at == subscription.starts_at:
+        return draft_withdrawal(subscription, now=now)
     running = period_of(subscription, schedule.next_period)
     if running is not None and running.end <= now:
         return None

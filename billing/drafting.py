@@ -14,8 +14,10 @@ from django.db.models import QuerySet
 from billing.models import Invoice, InvoiceKind, InvoiceLine, InvoiceStatus, LineKind
 from billing.owing import rolls_over
 from billing.period_lines import advance_lines, closing_lines, corrected_lines, lines_of_no_period
-from plans.models import Subscription
-from plans.periods import LAST_INSTANT, BillingPeriod, agreement_at, period_of
+from plans.calendar import Period
+from plans.models import PlanVersion, Subscription
+from plans.periods import LAST_INSTANT, BillingPeriod, NotInForce, agreement_at, period_of
+from plans.publishing import terms_of
 
 ORDER = {kind: place for place, kind in enumerate(LineKind)}
 """The order of the sum; LineKind lists it."""
@@ -44,6 +46,17 @@ def draft_change(
         else:
             lines += advance_lines(subscription, found, as_of=max(as_of, found.start))
     return _draft(subscription, InvoiceKind.CHANGE, period, lines, now) if lines else None
+
+
+def draft_withdrawal(subscription: Subscription, *, now: dt.datetime) -> Invoice | None:
+    """What was billed ahead for a subscription that never began, given back."""
+    billed = set(InvoiceLine.objects.filter(subscription=subscription).values_list("period_index", flat=True))
+    lines = [line for index in sorted(billed) if index is not None for line in lines_of_no_period(subscription, index)]
+    first = Invoice.objects.filter(subscription=subscription).order_by("created_at", "id").first()
+    if first is None or not lines:
+        return None
+    whole = Period(0, first.period_start, first.period_end)
+    return _draft(subscription, InvoiceKind.CHANGE, BillingPeriod(0, whole.start, whole.end, whole), lines, now)
 
 
 def draft_cycle(
@@ -77,7 +90,8 @@ def draft_again(voided: Invoice, *, now: dt.datetime) -> Invoice:
     period = period_of(subscription, voided.period_index)
     assert period is not None
     draft = _draft(subscription, InvoiceKind(voided.kind), period, [], now, reissue_of=voided)
-    touched = voided.lines.exclude(period_index=None).values_list("subscription_id", "period_index").distinct()
+    periods = voided.lines.exclude(period_index=None).order_by()  # else "distinct" would tell positions apart
+    touched = periods.values_list("subscription_id", "period_index").distinct()
     lines: list[InvoiceLine] = []
     for subscription_id, index in sorted(touched, key=str):
         assert index is not None
@@ -143,15 +157,15 @@ def _draft(
     *,
     reissue_of: Invoice | None = None,
 ) -> Invoice:
-    agreed = agreement_at(subscription, period.end - LAST_INSTANT)
+    version = _version_of(subscription, period)
     earlier = Invoice.objects.filter(subscription=subscription, kind=kind, period_index=period.index)
     invoice = Invoice.objects.create(
         customer_id=subscription.customer_id,
         subscription=subscription,
-        plan_version=agreed.plan_version,
+        plan_version=version,
         kind=kind,
         ordinal=earlier.count(),
-        currency=agreed.terms.currency,
+        currency=terms_of(version).currency,
         period_index=period.index,
         period_start=period.start,
         period_end=period.end,
@@ -161,6 +175,14 @@ def _draft(
     )
     _write_lines(invoice, lines)
     return invoice
+
+
+def _version_of(subscription: Subscription, period: BillingPeriod) -> PlanVersion:
+    """What was agreed last in a period; of a subscription that never began, at first."""
+    try:
+        return agreement_at(subscription, period.end - LAST_INSTANT).plan_version
+    except NotInForce:
+        return subscription.phases.all()[0].plan_version
 
 
 def _write_lines(invoice: Invoice, lines: Iterable[InvoiceLine]) -> None:

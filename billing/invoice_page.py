@@ -37,7 +37,8 @@ def page_of(statement: InvoiceStatement) -> dict[str, Any]:
     heading = "Credit note" if statement.corrects else "Invoice"
     badges = BADGES.keys() & {"draft", "void"} if statement.corrects else BADGES.keys()
     name = _clean(statement.number) or f"Draft {heading.lower()}"
-    url = _clean(statement.payment_url) if statement.status in ("finalized", "uncollectible") else ""
+    owed = statement.amount_due > 0 and statement.status in ("finalized", "uncollectible")
+    url = _clean(statement.payment_url) if owed else ""
     return {
         "heading": heading,
         "name": name,

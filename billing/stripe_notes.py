@@ -37,7 +37,7 @@ def lower(client: stripe.StripeClient, note: CreditNote, stripe_invoice_id: str,
 
 
 def refund(client: stripe.StripeClient, note: CreditNote, stripe_invoice_id: str, *, now: dt.datetime) -> str:
-    """Give `refunded` back of what was paid for the invoice; the refund's id. Refused where Stripe collected nothing."""
+    """Give back `refunded` of what was paid; the id of the refund. Refused where Stripe has collected nothing."""
     paid_with = _payment_of(client, stripe_invoice_id)
     params: Any = {**paid_with, "amount": note.refunded, "metadata": {"parley_credit_note": str(note.pk)}}
 

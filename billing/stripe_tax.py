@@ -137,7 +137,7 @@ def _ask(client: stripe.StripeClient, draft: Invoice, taxed: int, now: dt.dateti
     }
 
     def send(options: stripe.RequestOptions) -> str:
-        return client.v1.tax.calculations.create(params, options).id
+        return str(client.v1.tax.calculations.create(params, options).id)
 
     # A calculation changes nothing and cannot be listed; asking twice under one key gives one answer.
     key = _key(draft, params)

@@ -5,8 +5,19 @@ import contextlib
 from celery import shared_task
 from django.utils import timezone
 
-from billing import billing, collecting, expiring, stripe_inbox, topping_up
+from billing import (
+    billing,
+    collecting,
+    expiring,
+    refunding,
+    stripe_inbox,
+    stripe_tax,
+    stripe_tax_records,
+    topping_up,
+)
 from billing.stripe_gateway import StripeNotConfigured
+
+AT_STRIPE = (stripe_tax.finalize_due, collecting.collect_due, refunding.refund_due, stripe_tax_records.record_due)
 
 
 @shared_task(name="billing.bill_due")
@@ -19,10 +30,11 @@ def bill_due() -> None:
 
 @shared_task(name="billing.collect_due")
 def collect_due() -> None:
-    """Take finalized invoices to Stripe."""
+    """Have Stripe tax the drafts that wait for it, and take finalized invoices and credit notes there."""
     with contextlib.suppress(StripeNotConfigured):
-        while collecting.collect_due(now=timezone.now()):
-            pass
+        for sweep in AT_STRIPE:
+            while sweep(now=timezone.now()):
+                pass
 
 
 @shared_task(name="billing.read_stripe_inbox")

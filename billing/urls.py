@@ -2,7 +2,17 @@
 
 from django.urls import path
 
-from billing.views import coupons, drafts, invoice_files, invoices, subscription_changes, usage, wallets
+from billing.views import (
+    coupons,
+    credit_notes,
+    drafts,
+    invoice_files,
+    invoices,
+    subscription_changes,
+    tax_rates,
+    usage,
+    wallets,
+)
 
 urlpatterns = [
     path("customers/<path:key>/usage", usage.Usage.as_view()),
@@ -28,6 +38,9 @@ urlpatterns = [
     path("invoices/<uuid:invoice_id>/pdf", invoice_files.InvoicePdf.as_view()),
     path("invoices/<uuid:invoice_id>/lines.csv", invoice_files.InvoiceLinesCsv.as_view()),
     path("invoices/<uuid:invoice_id>/conversations.csv", invoice_files.InvoiceConversationsCsv.as_view()),
+    path("credit-notes", credit_notes.CreditNotes.as_view()),
+    path("credit-notes/<uuid:note_id>", credit_notes.OneCreditNote.as_view()),
+    path("tax-rates", tax_rates.TaxRates.as_view()),
     path("wallets/<path:key>/grants", wallets.Grants.as_view()),
     path("wallets/<path:key>/grants/<uuid:grant_id>/void", wallets.VoidedGrant.as_view()),
     path("wallets/<path:key>/top-up", wallets.TopUp.as_view()),

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import dj_database_url
+from django.core.exceptions import ImproperlyConfigured
 
 BASE_DIR = Path(__file__).resolve().parent.parent
 DATA_DIR = Path(os.environ.get("PARLEY_DATA", BASE_DIR / ".parley"))
@@ -111,8 +112,13 @@ SELLER: dict[str, Any] = {
 }
 """Whose invoices these are, as printed on them."""
 INVOICE_NUMBER_PREFIX = os.environ.get("PARLEY_INVOICE_PREFIX", "INV-")
+CREDIT_NOTE_NUMBER_PREFIX = os.environ.get("PARLEY_CREDIT_NOTE_PREFIX", "CN-")
 HOLD_DRAFTS = os.environ.get("PARLEY_HOLD_DRAFTS") == "1"
 """Whether invoices wait as drafts until somebody finalizes them."""
+TAX = os.environ.get("PARLEY_TAX", "none")
+"""Who says what tax is due: `none`; `fixed`, the rates of /v1/tax-rates; `stripe`, Stripe Tax."""
+if TAX not in ("none", "fixed", "stripe"):
+    raise ImproperlyConfigured(f"PARLEY_TAX is none, fixed or stripe, and not {TAX!r}")
 
 STRIPE_API_KEY = os.environ.get("STRIPE_API_KEY", "")
 STRIPE_API_BASE = os.environ.get("STRIPE_API_BASE", "")

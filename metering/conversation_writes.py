@@ -9,7 +9,7 @@ from django.db import connection
 
 from api.ids import uuid7
 from metering.conversation_rows import Reference, StoredSitting
-from metering.late_changes import note_late_changes
+from metering.late_changes import Departure, note_late_changes
 from metering.packed_arrays import PACKERS, raw_cursor
 from metering.sittings import FOLDED_FIELDS, Sitting, folded_values
 
@@ -54,10 +54,16 @@ class ConversationWrites:
         self._updated: list[tuple[Any, ...]] = []
         self._deleted: list[tuple[uuid.UUID, uuid.UUID]] = []
         self._touched: dict[uuid.UUID, set[dt.datetime]] = defaultdict(set)
+        self._gone: list[Departure] = []
 
     def touch(self, customer_id: uuid.UUID, settles_at: dt.datetime) -> None:
         """Something that settles, or settled, at this instant is not as it was."""
         self._touched[customer_id].add(settles_at)
+
+    def leave(self, reference: Reference, settles_at: dt.datetime) -> None:
+        """A sitting of the reference settles, or settled, at this instant no longer."""
+        self.touch(reference[0], settles_at)
+        self._gone.append((reference[0], settles_at, reference[1]))
 
     def insert(self, reference: Reference, ordinal: int, sitting: Sitting) -> None:
         self.touch(reference[0], sitting.settles_at)
@@ -86,4 +92,4 @@ class ConversationWrites:
                 copy.set_types(list(_NEW.values()))
                 for row in self._inserted:
                     copy.write_row(row)
-        note_late_changes(self._touched, now=self._now)
+        note_late_changes(self._touched, self._gone, now=self._now)

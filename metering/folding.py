@@ -93,8 +93,10 @@ def _extend(
 ) -> None:
     ordinal = last.ordinal if last else 0
     if last and events[0].occurred_at <= last.sitting.settles_at:
-        writes.touch(reference[0], last.sitting.settles_at)
+        before = last.sitting.settles_at
         sittings = cut(events, boundaries, last.sitting)
+        if last.sitting.settles_at != before:
+            writes.leave(reference, before)
         writes.update(reference, last.id, sittings.pop(0))
     else:  # the last sitting is over, and stays as it is
         sittings = cut(events, boundaries)
@@ -133,6 +135,8 @@ def _replace(
     reference: Reference, rows: list[StoredSitting], sittings: list[Sitting], writes: ConversationWrites
 ) -> None:
     first = rows[0].ordinal if rows else 1
+    for instant in {row.sitting.settles_at for row in rows} - {sitting.settles_at for sitting in sittings}:
+        writes.leave(reference, instant)
     for index, sitting in enumerate(sittings):
         if index >= len(rows):
             writes.insert(reference, first + index, sitting)

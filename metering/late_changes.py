@@ -1,19 +1,27 @@
 """Which usage changed after somebody had counted it?
 
-Counting leaves a meter reading (up to which settling instant); a fold that touches anything before it notes the day.
-Billing takes the notes of a customer, recounts the periods they fall into and bills the difference.
+Counting leaves a meter reading (up to which settling instant); a fold that touches anything before it notes the day,
+and names the conversations that are gone from it. Billing takes the days of a customer, recounts the periods they fall
+into and bills the difference.
 """
 
 import datetime as dt
 import uuid
 from collections.abc import Iterable, Mapping
 
-from metering.models import LateChange, MeterReading
+from metering.models import GoneConversation, LateChange, MeterReading
+
+Departure = tuple[uuid.UUID, dt.datetime, str]
+"""A customer, an instant, and the reference of a conversation that settled then and does so no longer."""
 
 
-def note_late_changes(touched: Mapping[uuid.UUID, Iterable[dt.datetime]], *, now: dt.datetime) -> None:
+def note_late_changes(
+    touched: Mapping[uuid.UUID, Iterable[dt.datetime]], gone: Iterable[Departure] = (), *, now: dt.datetime
+) -> None:
     """Note the days of settling instants up to which somebody has already counted the customer's usage."""
     read_to = dict(MeterReading.objects.filter(customer__in=touched).values_list("customer_id", "read_to"))
+    if not read_to:
+        return
     late = sorted(
         {
             (customer_id, instant.astimezone(dt.UTC).date())
@@ -29,6 +37,13 @@ def note_late_changes(touched: Mapping[uuid.UUID, Iterable[dt.datetime]], *, now
         update_conflicts=True,
         update_fields=["noted_at"],
         unique_fields=["customer_id", "day"],
+    )
+    counted = sorted({one for one in gone if one[0] in read_to and one[1] < read_to[one[0]]})
+    GoneConversation.objects.bulk_create(
+        [GoneConversation(customer_id=who, settled_at=at, reference=name, noted_at=now) for who, at, name in counted],
+        update_conflicts=True,
+        update_fields=["noted_at"],
+        unique_fields=["customer_id", "settled_at", "reference"],
     )
 
 

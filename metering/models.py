@@ -19,6 +19,7 @@ __all__ = [
     "ConversationReference",
     "Correction",
     "Event",
+    "GoneConversation",
     "LateChange",
     "MeterReading",
     "QuarantinedEvent",
@@ -257,3 +258,19 @@ class LateChange(models.Model):
 
     def __str__(self) -> str:
         return f"{self.customer_id} {self.day}"
+
+
+class GoneConversation(models.Model):
+    """A conversation that had been counted as settling at an instant, and does so no longer.
+
+    It was voided, or settles at another instant by now. Whoever corrects the count names it.
+    """
+
+    pk = models.CompositePrimaryKey("customer_id", "settled_at", "reference")
+    customer = _shard_key()
+    settled_at = models.DateTimeField()
+    reference = models.TextField(db_collation="C")
+    noted_at = models.DateTimeField(help_text="When it last went, by our clock.")
+
+    def __str__(self) -> str:
+        return f"{self.reference} from {self.settled_at}"

@@ -15,7 +15,7 @@ from psycopg.types.multirange import TimestamptzMultirange
 from psycopg.types.range import TimestamptzRange
 
 from metering.late_changes import take_late_days
-from metering.models import Conversation, MeterReading
+from metering.models import Conversation, GoneConversation, MeterReading
 from metering.settling import CLASSIFY_OPEN, settle_customers
 from metering.usage_lock import take_usage_lock
 from plans.meters import EVERYTHING, Meters, peak_spans
@@ -106,8 +106,14 @@ def added(*counts: dict[str, int]) -> dict[str, int]:
 
 
 def changed_since(customer_id: uuid.UUID, start: dt.datetime, end: dt.datetime, since: dt.datetime) -> list[str]:
-    """References of the conversations that settled in [start, end) and changed after `since`, by our clock."""
-    rows = Conversation.objects.filter(
+    """References of the conversations that changed after `since`, by our clock, and settle in [start, end).
+
+    Or had been counted there: those that are gone are named too.
+    """
+    there = Conversation.objects.filter(
         customer=customer_id, settled_at__gte=start, settled_at__lt=end, folded_at__gt=since
     )
-    return list(rows.order_by("reference").values_list("reference", flat=True).distinct())
+    gone = GoneConversation.objects.filter(
+        customer=customer_id, settled_at__gte=start, settled_at__lt=end, noted_at__gt=since
+    )
+    return sorted({reference for rows in (there, gone) for reference in rows.values_list("reference", flat=True)})

@@ -15,7 +15,7 @@ from django.db import IntegrityError, transaction
 
 from plans.calendar import MONTHS_IN
 from plans.models import Customer, PlanVersion, Subscription, SubscriptionPhase
-from plans.periods import WITH_PHASES, Agreement, agreement_at, period_holding, phases_of
+from plans.periods import LAST_INSTANT, WITH_PHASES, Agreement, agreement_at, period_holding, phases_of
 from plans.publishing import terms_of
 from plans.subscribing import (
     SubscriptionOverlaps,
@@ -118,7 +118,7 @@ def cancel(subscription_id: uuid.UUID, *, when: Literal["now", "period_end"], no
     with _locked(subscription_id, now) as subscription:
         earlier_end = subscription.ends_at
         if when == "now":
-            ends_at = max(now, subscription.starts_at)
+            ends_at = max(now, _earliest_end(subscription, now))
         elif earlier_end is not None:
             raise AlreadyEnding(f"the subscription ends at {earlier_end.isoformat()} already")
         else:
@@ -146,6 +146,11 @@ def uncancel(subscription_id: uuid.UUID, *, now: dt.datetime) -> Subscription:
         last.save(update_fields=["ends_at"])
         note_end(subscription.customer_id, ends_at)
         return _read(subscription.pk)
+
+
+def _earliest_end(subscription: Subscription, now: dt.datetime) -> dt.datetime:
+    """What has begun has a first period, be it of an instant; what has not is withdrawn, and has none."""
+    return subscription.starts_at + (LAST_INSTANT if now >= subscription.starts_at else dt.timedelta(0))
 
 
 @contextmanager

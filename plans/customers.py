@@ -11,7 +11,7 @@ from typing import Any
 from django.db import IntegrityError, transaction
 
 from plans.calendar import UnknownZone, time_zone
-from plans.models import Customer
+from plans.models import Customer, TaxExempt
 from plans.money import UnknownCurrency, minor_digits
 
 
@@ -81,3 +81,5 @@ def _check(**fields: Any) -> None:
             time_zone(fields["timezone"])
     except UnknownZone as error:
         raise InvalidCustomer("/timezone", str(error)) from error
+    if fields.get("tax_exempt", TaxExempt.NONE) not in TaxExempt.values:
+        raise InvalidCustomer("/tax_exempt", f"one of {', '.join(TaxExempt.values)}")

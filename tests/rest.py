@@ -25,6 +25,9 @@ class Caller:
         named = {name.replace("_", "-"): value for name, value in headers.items()}
         return self.client.post(url, data=data, content_type=content_type, headers=self.headers | named)
 
+    def put(self, url, body):
+        return self.client.put(url, json.dumps(body).encode(), content_type="application/json", headers=self.headers)
+
     def delete(self, url, body=b""):
         return self.client.delete(url, data=body, content_type="application/json", headers=self.headers)
 

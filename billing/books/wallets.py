@@ -5,13 +5,13 @@ from billing.books.invariant import Invariant
 # What moved through the account of each grant, by reason. A draw that a void returned has its mirror among `returned`.
 MOVED = """
 SELECT g.id AS grant_id,
-    coalesce(sum(amount) FILTER (WHERE t.credit_id = account.id AND t.key = 'grant:' || g.id || ':given'
+    coalesce(sum(t.amount) FILTER (WHERE t.credit_id = account.id AND t.key = 'grant:' || g.id || ':given'
         OR t.credit_id = account.id AND t.key = 'invoice:' || g.invoice_id || ':top-up'), 0)::bigint AS given,
-    coalesce(sum(amount) FILTER (WHERE t.debit_id = account.id
+    coalesce(sum(t.amount) FILTER (WHERE t.debit_id = account.id
         AND t.key = 'invoice:' || t.invoice_id || ':grant:' || g.id), 0)::bigint AS drawn,
-    coalesce(sum(amount) FILTER (WHERE t.credit_id = account.id
+    coalesce(sum(t.amount) FILTER (WHERE t.credit_id = account.id
         AND t.key = 'invoice:' || t.invoice_id || ':grant:' || g.id || ':void'), 0)::bigint AS returned,
-    coalesce(sum(amount) FILTER (WHERE t.debit_id = account.id AND t.invoice_id IS NULL
+    coalesce(sum(t.amount) FILTER (WHERE t.debit_id = account.id AND t.invoice_id IS NULL
         AND t.key ~ ('^grant:' || g.id || ':(expired|voided):[0-9]+$')), 0)::bigint AS taken_back,
     max(t.posted_at) AS last_moved_at
 FROM billing_grant g LEFT JOIN billing_account account ON account.grant_id = g.id

@@ -2,7 +2,7 @@
 
 import datetime as dt
 import uuid
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 from urllib.parse import quote
 
 import msgspec
@@ -32,6 +32,10 @@ Currency = Annotated[str, Meta(pattern=r"^[A-Z]{3}$(?!\n)")]
 Zone = Annotated[str, Meta(min_length=1, max_length=64, description="IANA time zone")]
 Country = Annotated[str, Meta(pattern=r"^([A-Z]{2})?$(?!\n)")]
 TaxId = Annotated[str, Meta(max_length=50)]
+Exempt = Annotated[
+    Literal["none", "exempt", "reverse"],
+    Meta(description="`reverse`: accounts for the tax itself (reverse charge)."),
+]
 
 
 class NewCustomer(Body):
@@ -45,6 +49,7 @@ class NewCustomer(Body):
     byok: bool = False
     country: Country = ""
     tax_id: TaxId = ""
+    tax_exempt: Exempt = "none"
 
 
 class CustomerChange(Body):
@@ -56,6 +61,7 @@ class CustomerChange(Body):
     byok: bool | UnsetType = UNSET
     country: Country | UnsetType = UNSET
     tax_id: TaxId | UnsetType = UNSET
+    tax_exempt: Exempt | UnsetType = UNSET
 
 
 class CustomerOut(msgspec.Struct):
@@ -70,6 +76,7 @@ class CustomerOut(msgspec.Struct):
     byok: bool
     country: str
     tax_id: str
+    tax_exempt: str
     created_at: dt.datetime
 
 

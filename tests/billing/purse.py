@@ -7,6 +7,8 @@ import datetime as dt
 from decimal import Decimal
 from typing import Any
 
+from django.db import transaction
+
 from billing import wallets
 from billing.finalizing import finalize_invoice, void_invoice
 from billing.granting import give
@@ -49,16 +51,13 @@ def billed_once(amount: int, customer: Customer | None = None, *, now: dt.dateti
 def pay(invoice: Invoice | None, *, now: dt.datetime = NOON) -> None:
     """As bringing it home from Stripe as paid does."""
     assert invoice is not None
-    book(
-        invoice,
-        "payment",
-        debit=AccountKind.CASH,
-        credit=AccountKind.RECEIVABLE,
-        amount=invoice.amount_due,
-        at=now,
-    )
-    Invoice.objects.filter(pk=invoice.pk).update(status=InvoiceStatus.PAID, paid_at=now)
-    wallets.invoice_paid(invoice, at=now)
+    with transaction.atomic():
+        locked = Invoice.objects.select_for_update(of=["self"]).select_related("customer").get(pk=invoice.pk)
+        cash, owed = AccountKind.CASH, AccountKind.RECEIVABLE
+        book(locked, "payment", debit=cash, credit=owed, amount=locked.amount_due, at=now)
+        locked.status, locked.paid_at = InvoiceStatus.PAID, now
+        locked.save(update_fields=["status", "paid_at"])
+        wallets.invoice_paid(locked, at=now)
 
 
 def voided(invoice: Invoice | None, *, now: dt.datetime = NOON) -> None:

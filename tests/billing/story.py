@@ -76,7 +76,7 @@ def _november() -> None:
     )
     close(2.5, outcome="solved")
     assert len(billed(DECEMBER)) == 3
-    void_invoice(_invoice("cleo", InvoiceKind.START, 0).pk, now=DECEMBER)
+    void_invoice(_invoice("cleo", InvoiceKind.START, 0).pk, reason="wrong", now=DECEMBER)
     _put_card_on_file(acme())
     collected(DECEMBER)
     _give_up(_invoice("cleo", InvoiceKind.CYCLE, 0))

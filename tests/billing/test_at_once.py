@@ -3,6 +3,7 @@
 import threading
 from collections import Counter
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import pytest
@@ -144,7 +145,10 @@ def test_finalizing_and_voiding_at_once_ends_finalized_or_void(sessions: Session
     for customer in (acme(), bolt(), cleo()):
         subscribed(customer, plan)
     for draft in billed(DUE):
-        calls = [lambda pk=draft.pk: finalize_invoice(pk, now=DUE), lambda pk=draft.pk: void_invoice(pk, now=DUE)]
+        calls = [
+            lambda pk=draft.pk: finalize_invoice(pk, now=DUE),
+            lambda pk=draft.pk: void_invoice(pk, reason="wrong", now=DUE),
+        ]
         results = together(sessions, *calls, *calls)
         assert results.count(InvoiceAlreadyFinalized) == 1
         assert InvoiceNotVoidable in results
@@ -176,14 +180,16 @@ def test_bills_refunds_and_voids_of_one_customer_at_once_leave_good_books(
         sessions,
         lambda: finalize_invoice(three_bills["refund"], now=FEB_2).status,
         lambda: finalize_invoice(three_bills["january"], now=FEB_2).status,
-        lambda: void_invoice(three_bills["november"], now=FEB_2).status,
+        lambda: void_invoice(three_bills["november"], reason="wrong", now=FEB_2).status,
     )
     assert all(status in InvoiceStatus for status in results), results
     assert credit_balance_of(acme()) in (500, 350)
     assert_books_balance()
 
 
-@pytest.mark.parametrize(("change", "named"), [(finalize_invoice, "refund"), (void_invoice, "november")])
+@pytest.mark.parametrize(
+    ("change", "named"), [(finalize_invoice, "refund"), (partial(void_invoice, reason="wrong"), "november")]
+)
 def test_whoever_holds_a_customers_accounts_can_go_on_while_others_wait_for_them(
     three_bills: dict[str, Any], sessions: Sessions, change: Callable[..., Invoice], named: str
 ) -> None:

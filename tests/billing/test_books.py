@@ -100,7 +100,7 @@ def test_an_adjustment_on_a_void_invoice_is_given_up() -> None:
     send([report("d1", 1, conversation="d1", customer="dora")], now=DECEMBER)
     (invoice,) = billed(JANUARY)
     assert invoice.total == 2
-    void_invoice(invoice.pk, now=JANUARY)
+    void_invoice(invoice.pk, reason="wrong", now=JANUARY)
     assert not found("invoiced_period_is_billed_as_counted_today")
 
 

@@ -258,3 +258,15 @@ def test_an_anchor_on_another_day_makes_the_first_period_a_part() -> None:
     assert lines_of(start) == [("base_fee", "", 4655)]
     (cycle,) = billed(first + GRACE)
     assert (cycle.period_end, lines_of(cycle)) == (first, [("base_fee", "", 4900)])
+
+
+def test_what_was_billed_ahead_for_a_withdrawn_subscription_is_given_back() -> None:
+    subscription = subscribed(acme(), growth(), since=NOON + DAY)
+    billed(NOON + 2 * DAY)
+    (invoice,) = done(subscription, NOON, changing.cancel, when="now")
+    assert invoice == ("change", -4900, [("proration", "", -4900)])
+
+
+def test_cancelling_at_the_first_instant_gives_the_whole_fee_back(acme_on_growth: Subscription) -> None:
+    (final,) = done(acme_on_growth, NOON, changing.cancel, when="now")
+    assert final == ("change", -4900, [("proration", "", -4900)])

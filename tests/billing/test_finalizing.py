@@ -115,7 +115,7 @@ def test_voiding_gives_back_the_claim_and_the_credit() -> None:
     happened(*conversations(25, JAN_2, tier="enterprise", name="january"), now=FEB_2)
     (january,) = billed(FEB_2 + GRACE)
     assert (january.credit_applied, january.amount_due) == (1000, 250)
-    void_invoice(january.pk, now=FEB_2)
+    void_invoice(january.pk, reason="wrong", now=FEB_2)
     assert credit_balance(customer, "USD") == 1000
     assert balance(customer, "receivable") == 1000  # the overcharge, still to be paid
     assert Collection.objects.get(invoice=january).task == "void"
@@ -126,11 +126,11 @@ def test_only_a_bill_that_waits_for_payment_is_voided() -> None:
     customer = overcharged(1)
     (refund,) = billed(JAN_2 + GRACE)
     with pytest.raises(InvoiceNotVoidable):
-        void_invoice(refund.pk, now=JAN_2)
+        void_invoice(refund.pk, reason="wrong", now=JAN_2)
     cycle = Invoice.objects.get(customer=customer, period_index=0)
-    void_invoice(cycle.pk, now=JAN_2)
+    void_invoice(cycle.pk, reason="wrong", now=JAN_2)
     with pytest.raises(InvoiceNotVoidable):
-        void_invoice(cycle.pk, now=JAN_2)
+        void_invoice(cycle.pk, reason="wrong", now=JAN_2)
     assert_books_balance()
 
 
@@ -139,7 +139,7 @@ def test_a_draft_is_not_voided(settings: Settings) -> None:
     subscribed(acme(), a_plan())
     (draft,) = billed(NOON)
     with pytest.raises(InvoiceNotVoidable):
-        void_invoice(draft.pk, now=NOON)
+        void_invoice(draft.pk, reason="wrong", now=NOON)
 
 
 def test_a_voided_period_is_given_up_with_whatever_comes_late_for_it() -> None:
@@ -147,7 +147,7 @@ def test_a_voided_period_is_given_up_with_whatever_comes_late_for_it() -> None:
     subscribed(customer, a_plan(base_fee="0"))
     happened(conversation("c"), now=NOON)
     (november,) = billed(DUE)
-    void_invoice(november.pk, now=DUE)
+    void_invoice(november.pk, reason="wrong", now=DUE)
     happened(conversation("late", tier="enterprise"), now=DUE)
     (december,) = billed(JAN_2 + GRACE)
     assert lines_of(december) == []
@@ -161,7 +161,7 @@ def test_an_adjustment_on_a_voided_invoice_is_not_billed_again() -> None:
     happened(conversation("late", tier="complex"), now=DUE)
     (december,) = billed(JAN_2 + GRACE)
     assert lines_of(december) == [("adjustment", "", 15)]
-    void_invoice(december.pk, now=JAN_2 + GRACE)
+    void_invoice(december.pk, reason="wrong", now=JAN_2 + GRACE)
     happened(conversation("later", tier="enterprise"), now=JAN_2 + GRACE)
     (january,) = billed(FEB_2 + GRACE)
     assert lines_of(january) == [("adjustment", "", 50)]

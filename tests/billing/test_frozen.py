@@ -87,7 +87,7 @@ def test_finalizing_freezes(a_bill_and_a_draft: None) -> None:
 def test_a_finalized_invoice_only_takes_its_fate(a_bill_and_a_draft: None) -> None:
     start = Invoice.objects.get(kind="start")
     before = frozen_rows()
-    void_invoice(start.pk, now=DEC_2)
+    void_invoice(start.pk, reason="wrong", now=DEC_2)
     assert before <= frozen_rows()
     with pytest.raises(DatabaseError, match="frozen"), transaction.atomic():
         Invoice.objects.filter(pk=start.pk).update(status="paid", paid_at=DEC_2)

@@ -5,10 +5,11 @@ from django.db import IntegrityError, transaction
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from billing.ledger import Overdrawn, TransferDiffers, credit_balance, receivable, transfer
+from billing.ledger import PLAIN_KINDS, Overdrawn, Side, TransferDiffers, credit_balance, receivable, reverse, transfer
 from billing.models import Account, AccountKind, Transfer
 from plans.models import Customer
 from tests.billing.books import balance
+from tests.billing.purse import billed_once, left, prepaid, present
 from tests.cast import NOON, acme, cleo
 
 pytestmark = pytest.mark.django_db
@@ -23,8 +24,8 @@ RECEIVABLE, REVENUE, CREDIT, CASH = (
 
 def moved(
     key: str,
-    debit: AccountKind,
-    credit: AccountKind,
+    debit: Side,
+    credit: Side,
     amount: int,
     customer: Customer | None = None,
     currency: str = "USD",
@@ -110,7 +111,36 @@ def test_a_transfer_from_an_account_to_itself_is_refused_by_the_database() -> No
         moved("round", CREDIT, CREDIT, 1)
 
 
-kinds = st.sampled_from(AccountKind)
+# Grants
+
+
+def test_a_grant_has_an_account_of_its_own_and_gives_no_more_than_it_holds() -> None:
+    grant, other = prepaid(500), prepaid(300)
+    moved("sale", RECEIVABLE, REVENUE, 4900)
+    with pytest.raises(Overdrawn):
+        moved("draw", grant, RECEIVABLE, 501)
+    assert moved("draw", grant, RECEIVABLE, 500)
+    assert (left(grant), left(other), receivable(acme(), "USD")) == (0, 300, 4400)
+
+
+def test_the_draws_of_all_grants_are_mirrored_once_and_their_mirrors_are_not() -> None:
+    grants = [prepaid(500), present(300)]
+    invoice = billed_once(700)
+    assert [left(grant) for grant in grants] == [100, 0]
+    for _ in range(2):
+        reverse(invoice, ["total", "grant:"], suffix="void", at=NOON)
+    assert [left(grant) for grant in grants] == [500, 300]
+    assert invoice.transfers.filter(key__endswith=":void").count() == 3
+
+
+def test_a_name_without_a_colon_stands_for_itself_alone() -> None:
+    grant = prepaid(500)
+    invoice = billed_once(400)
+    reverse(invoice, ["grant", "gran", "total:"], suffix="void", at=NOON)
+    assert left(grant) == 100
+
+
+kinds = st.sampled_from(PLAIN_KINDS)
 moves = st.tuples(st.integers(0, 5), st.sampled_from(("USD", "EUR")), kinds, kinds, st.integers(-2, 40), st.booleans())
 
 

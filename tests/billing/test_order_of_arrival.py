@@ -9,12 +9,9 @@ A few stories, always the same ones; `PARLEY_EXAMPLES` asks for so many new ones
 
 import datetime as dt
 import os
-from collections.abc import Iterator
-from contextlib import contextmanager
 from typing import Any, NamedTuple
 
 import pytest
-from django.db import transaction
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
@@ -36,6 +33,7 @@ from tests.billing.books import (
     usage_billed_by_period,
 )
 from tests.cast import NOON, a_plan, a_scheme, acme, canceled, close, report, send, subscribed
+from tests.undoing import undone
 
 pytestmark = pytest.mark.django_db
 
@@ -266,14 +264,6 @@ def _assert_adjustments_name_their_period(customer: Customer) -> None:
 def _conversations(customer: Customer) -> list[tuple[Any, ...]]:
     rows = Conversation.objects.filter(customer=customer).order_by("reference", "ordinal")
     return list(rows.values_list("reference", "ordinal", "opened_at", "settled_at", "tier", "turns", "counted_tokens"))
-
-
-@contextmanager
-def undone() -> Iterator[None]:
-    """What happens in here never happened."""
-    with transaction.atomic():
-        yield
-        transaction.set_rollback(True)
 
 
 def call(number: int, reference: str, at: dt.datetime, tokens: int, heard_after: dt.timedelta, **said: Any) -> Call:

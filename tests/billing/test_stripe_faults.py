@@ -99,7 +99,7 @@ def test_an_invoice_is_taken_back_once_whatever_fault_strikes(desk: Desk, operat
         if operation == DELETE:
             desk.stripe.faults.plan(FINALIZE, "503")
         collect_due(now=desk.now)
-        void_invoice(invoices[fault].pk, now=desk.now)
+        void_invoice(invoices[fault].pk, reason="wrong", now=desk.now)
         desk.stripe.faults.plan(operation, fault, seconds=0.05)
         collect_due(now=desk.now)
     desk.quiesce()
@@ -204,7 +204,7 @@ def test_an_invoice_voided_after_a_crash_is_taken_back_wherever_that_was(desk: D
         kill_at(patch, change, done=done)
         with pytest.raises(Killed):
             collect_due(now=desk.now)
-    void_invoice(invoice.pk, now=desk.now)
+    void_invoice(invoice.pk, reason="wrong", now=desk.now)
     desk.quiesce()
     assert [found.status for found in desk.stripe_invoices_of(invoice.customer)] in ([], ["void"])
     assert (status_of(invoice), collection_of(invoice).state) == ("void", "done")

@@ -26,7 +26,7 @@ FINALIZE = "POST /v1/invoices/{invoice}/finalize"
 def test_void_before_anything_was_sent_asks_nothing_of_stripe(desk: Desk):
     customer = desk.acme_with_card()
     invoice = desk.invoice(customer, 4900)
-    void_invoice(invoice.pk, now=desk.now)
+    void_invoice(invoice.pk, reason="wrong", now=desk.now)
     desk.collect()
     assert in_its_state(invoice) == ("void", "done", "")
     assert desk.stripe_invoices_of(customer) == []
@@ -37,7 +37,7 @@ def test_a_draft_of_a_void_invoice_is_deleted_at_stripe(desk: Desk):
     invoice = desk.invoice(customer, 4900)
     desk.stripe.faults.plan(FINALIZE, "503")
     desk.collect()
-    void_invoice(invoice.pk, now=desk.now)
+    void_invoice(invoice.pk, reason="wrong", now=desk.now)
     desk.collect()
     desk.deliver()
     assert in_its_state(invoice) == ("void", "done", "deleted")
@@ -49,7 +49,7 @@ def test_an_open_invoice_is_voided_at_stripe_too(desk: Desk):
     customer = acme()
     invoice = desk.invoice(customer, 4900)
     desk.collect()
-    void_invoice(invoice.pk, now=desk.now)
+    void_invoice(invoice.pk, reason="wrong", now=desk.now)
     desk.collect()
     desk.deliver()
     assert in_its_state(invoice) == ("void", "done", "void")
@@ -68,7 +68,7 @@ def test_a_payment_that_was_faster_than_the_void_becomes_credit(desk: Desk):
     customer = desk.acme_with_card()
     invoice = desk.invoice(customer, 4900)
     desk.collect()
-    void_invoice(invoice.pk, now=desk.now)
+    void_invoice(invoice.pk, reason="wrong", now=desk.now)
     desk.collect()
     desk.deliver()
     assert in_its_state(invoice) == ("void", "done", "paid")
@@ -80,7 +80,7 @@ def test_what_stripe_carried_over_from_a_void_invoice_becomes_credit_too(desk: D
     customer = desk.acme_with_card()
     invoice = desk.invoice(customer, 30)
     desk.collect()
-    void_invoice(invoice.pk, now=desk.now)
+    void_invoice(invoice.pk, reason="wrong", now=desk.now)
     desk.collect()
     assert booked(invoice)["late-carried"] == ("carried", "credit", 30)
     following = desk.invoice(customer, 5000)
@@ -93,7 +93,7 @@ def test_a_payment_between_the_look_and_the_void_is_brought_home(desk: Desk, mon
     customer = acme()
     invoice = desk.invoice(customer, 4900)
     desk.collect()
-    void_invoice(invoice.pk, now=desk.now)
+    void_invoice(invoice.pk, reason="wrong", now=desk.now)
     invoices = type(desk.client.v1.invoices)
     void = invoices.void_invoice
 
@@ -116,7 +116,7 @@ def test_an_invoice_voided_while_it_is_on_its_way_is_taken_back(desk: Desk, monk
 
     def voided_just_now(self, *args):
         monkeypatch.undo()
-        void_invoice(invoice.pk, now=desk.now)
+        void_invoice(invoice.pk, reason="wrong", now=desk.now)
         collect_due(now=desk.now)  # somebody else's sweep
         return original(self, *args)
 
@@ -136,7 +136,7 @@ def test_an_invoice_voided_just_before_it_is_created_is_not_created(desk: Desk, 
 
     def voided_just_now(self, *args):
         monkeypatch.undo()
-        void_invoice(invoice.pk, now=desk.now)
+        void_invoice(invoice.pk, reason="wrong", now=desk.now)
         collect_due(now=desk.now)
         return retrieve(self, *args)
 

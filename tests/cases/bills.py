@@ -13,9 +13,7 @@ from plans.terms import Flat, Graduated, Price, Step, Terms, TierRate, Volume
 MONTH = Period(0, dt.datetime(2026, 6, 1, tzinfo=dt.UTC), dt.datetime(2026, 7, 1, tzinfo=dt.UTC))
 
 
-def agreed(
-    *prices: Price, currency: str = "USD", base_fee: str = "0", included: int = 0, **more: Any
-) -> Terms:
+def agreed(*prices: Price, currency: str = "USD", base_fee: str = "0", included: int = 0, **more: Any) -> Terms:
     """Terms with these prices, of the tiers "0", "1" and so on."""
     rates = {str(number): TierRate(included=included, price=price) for number, price in enumerate(prices)}
     return Terms(currency=currency, interval="month", base_fee=Decimal(base_fee), rates=rates, **more)
@@ -50,9 +48,7 @@ def volume(inputs: dict[str, Any]) -> Volume:
     return Volume(steps=steps_of(inputs["tiers"]))
 
 
-def bill(
-    terms: Terms, *quantities: int, discounts: Sequence[PeriodDiscount] = (), complete: bool = True
-) -> PeriodBill:
+def bill(terms: Terms, *quantities: int, discounts: Sequence[PeriodDiscount] = (), complete: bool = True) -> PeriodBill:
     """A whole month with so many conversations in the tiers, in their order."""
     counts = {str(number): quantity for number, quantity in enumerate(quantities)}
     segment = Segment(start=MONTH.start, end=MONTH.end, terms=terms, counts=counts)

@@ -66,7 +66,9 @@ def test_the_first_period_ends_on_the_day_of_the_month_that_was_chosen(case: Cas
 @field_cases("timezones", "calendar_month")
 def test_a_month_is_one_of_the_customers_calendar(case: Case) -> None:
     inputs = case["inputs"]
-    first = first_instant_showing(dt.datetime.fromisoformat(f"{inputs['calendar_month']}-01"), time_zone(inputs["timezone"]))
+    first = first_instant_showing(
+        dt.datetime.fromisoformat(f"{inputs['calendar_month']}-01"), time_zone(inputs["timezone"])
+    )
     month = period(Anchor(first, inputs["timezone"]), "month", 0)
     assert [month.start, month.end] == [instant(bound) for bound in case["expected"]["period_utc"]]
 

@@ -5,7 +5,7 @@ import datetime as dt
 import pytest
 
 from metering.late_changes import take_late_days
-from metering.models import LateChange, MeterReading
+from metering.models import GoneConversation, LateChange, MeterReading
 from metering.reading import changed_since, count_settled, take_reading
 from plans.meters import Meters
 from plans.models import Customer
@@ -116,6 +116,40 @@ def test_anothers_usage_is_not_acmes(customer: Customer) -> None:
 def test_a_close_that_closes_nothing_is_not_late(customer: Customer) -> None:
     close(100)
     assert noted(customer) == []
+
+
+def named(customer: Customer, start: float, end: float) -> list[str]:
+    """Whom a correction of the count of these hours names, if it was counted at hour 200."""
+    return changed_since(customer.id, at(start), at(end), at(200))
+
+
+def test_a_conversation_that_is_gone_from_what_was_counted_is_named(customer: Customer) -> None:
+    send([report("e3", 50, conversation="moved"), report("e4", 50, conversation="same")], now=at(200))
+    send([report("late", 60, conversation="moved")])
+    void("e1", "e2")
+    settled()
+    assert named(customer, 20, 30) == ["chat"]
+    assert named(customer, 70, 80) == ["moved"]
+    assert named(customer, 80, 90) == ["moved"]
+    assert named(customer, 0, 20) == []
+
+
+def test_a_conversation_that_only_grew_is_not_gone(customer: Customer) -> None:
+    send([report("e2", 1, tokens=(900, 0, 0, 200, 0))])
+    assert not GoneConversation.objects.exists()
+
+
+def test_what_nobody_has_counted_is_not_kept_when_it_goes(customer: Customer) -> None:
+    send([report("a", 190, conversation="open"), report("b", 0, customer=bolt().key)])
+    send([report("c", 195, conversation="open"), report("d", 5, customer="bolt")])
+    assert not GoneConversation.objects.exists()
+
+
+def test_what_goes_twice_is_named_again(customer: Customer) -> None:
+    for now in (at(201), at(202)):
+        send([report(f"x{now}", 2)], now=now)
+        assert GoneConversation.objects.get(settled_at=at(25)).noted_at == now
+        void(f"x{now}")
 
 
 def test_late_days_are_taken_once(customer: Customer) -> None:

@@ -181,6 +181,12 @@ def test_a_commitment_shrinks_with_a_pause_and_is_one_over_its_segments() -> Non
     assert lines(bill_period(paused, JUNE)) == [("usage", 0, "simple", 45), ("minimum", 1, "simple", 105)]
 
 
+def test_nobody_is_committed_to_more_than_the_part_of_a_unit_that_accrued() -> None:
+    trial = Segment(start=JUNE.start, end=june(11), terms=COMMITTED, trial=True)
+    bill = bill_period([trial, Segment(start=june(11), end=JUNE.end, terms=COMMITTED)], JUNE)
+    assert (the("minimum", bill).quantity, the("minimum", bill).amount) == (66, 198)
+
+
 def test_a_commitment_that_was_left_for_other_terms_is_trued_up_where_it_ended() -> None:
     bill = bill_period(halves({"terms": COMMITTED}, {"terms": SCALE, "counts": {"simple": 2600}}), JUNE)
     assert [line for line in lines(bill) if line[0] != "base_fee"] == [
@@ -225,6 +231,22 @@ def test_limits_accrue_by_time_and_not_in_a_trial_or_a_pause() -> None:
     assert lines(bill)[0] == ("base_fee", 1, "", 334)
     assert the("maximum", bill).explanation == "maximum 33.34 - 93.34 = -60.00 USD"
     assert bill.total == 9000 + 3334 + 9000
+
+
+@pytest.mark.parametrize("quantity", [0, 60])
+def test_a_minimum_that_rounds_above_the_maximum_holds(quantity: int) -> None:
+    """Of this part of June 1.00 accrues to 0.50 and 1.01 to 0.49: both round twice, at different instants."""
+    terms = agreed(rates={"simple": flat("0.01")}, minimum="1.00", maximum="1.01")
+    start, end = (JUNE.start + dt.timedelta(seconds=seconds) for seconds in (38_621, 1_308_960))
+    bill = bill_period([Segment(start=start, end=end, terms=terms, counts={"simple": quantity})], JUNE)
+    assert bill.total == 50
+
+
+def test_a_minimum_of_one_half_counts_towards_the_maximum_of_both() -> None:
+    capped = agreed(rates={"simple": flat("1.00")}, maximum="100.00")
+    both = agreed(rates={"simple": flat("1.00")}, minimum="80.00", maximum="100.00")
+    bill = bill_period(halves({"terms": both}, {"terms": capped, "counts": {"simple": 70}}), JUNE)
+    assert [charge.amount for charge in bill.charges] == [7000, 4000, -1000]
 
 
 def test_a_first_partial_month_owes_a_part_of_fee_and_minimum_as_elsewhere() -> None:
