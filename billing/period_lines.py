@@ -28,6 +28,8 @@ from plans.terms import PEAK, POOL
 NAMED_CONVERSATIONS = 50
 """How many changed conversations an adjustment names; all of them are in the CSV of its period."""
 FEE_KINDS = (LineKind.BASE_FEE, LineKind.PRORATION)
+REPLACED = Q(invoice__status=InvoiceStatus.VOID, invoice__reissued_as__isnull=False)
+"""Lines of an invoice that another one was issued in the place of."""
 ITEMISED = {"usage": LineKind.USAGE, "minimum": LineKind.MINIMUM, "maximum": LineKind.MAXIMUM}
 
 
@@ -77,8 +79,7 @@ def standing_lines(subscription: Subscription, index: int) -> list[InvoiceLine]:
     billed again, unless another invoice was issued in its place.
     """
     lines = InvoiceLine.objects.filter(subscription=subscription, period_index=index, kind__in=PERIODIC_KINDS)
-    replaced = Q(invoice__status=InvoiceStatus.VOID, invoice__reissued_as__isnull=False)
-    return list(lines.exclude(replaced).order_by("invoice__created_at", "invoice_id", "position"))
+    return list(lines.exclude(REPLACED).order_by("invoice__created_at", "invoice_id", "position"))
 
 
 def _cycle_invoice(subscription: Subscription, index: int) -> Invoice:

@@ -10,6 +10,7 @@ from django.db import connection, transaction
 
 from billing.books.collecting import COLLECTING
 from billing.books.conversations import CONVERSATIONS
+from billing.books.coupons import COUPONS
 from billing.books.database import DATABASE
 from billing.books.events import EVENTS
 from billing.books.invariant import Invariant, Row
@@ -24,6 +25,7 @@ INVARIANTS: tuple[Invariant, ...] = (
     *LEDGER,
     *POSTINGS,
     *INVOICES,
+    *COUPONS,
     *PRICES,
     *PERIODS,
     *WALLETS,

@@ -104,7 +104,7 @@ COUPONS = (
     ),
     Invariant(
         "coupon_discounts_the_periods_it_was_redeemed_for",
-        "A coupon takes off periods of the subscription that redeemed it, from the first to the last, and adds nothing.",
+        "A coupon takes off the periods that it was redeemed for, and off no other; and it adds nothing.",
         OF_REDEEMED_PERIODS,
     ),
     Invariant(

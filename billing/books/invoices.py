@@ -221,7 +221,7 @@ INVOICES = (
     ),
     Invariant(
         "invoice_line_is_for_a_period_of_its_kind",
-        "Base fees are for the period or the one that begins, usage for the one that is over, adjustments for closed ones.",
+        "Base fees are for this period or the next, usage for the one that is over, adjustments for closed ones.",
         OWN_PERIOD,
     ),
     Invariant(

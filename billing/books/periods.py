@@ -9,6 +9,7 @@ from billing.books.agreed import schedules
 from billing.books.invariant import Invariant, Row
 from billing.models import BillingSchedule, Invoice, InvoiceKind, InvoiceLine
 from billing.owing import owed_in_advance
+from billing.period_lines import FEE_KINDS, REPLACED
 from plans.models import Subscription
 from plans.periods import period_of
 
@@ -103,7 +104,9 @@ def fees_off_the_agreement(now: dt.datetime) -> Iterator[Row]:
     for schedule in schedules():
         subscription, index = schedule.subscription, schedule.next_period
         billed: dict[int, int] = defaultdict(int)
-        for line in InvoiceLine.objects.filter(subscription=subscription, period_index__gte=max(index, 0)):
+        # Discounts on fees may begin and end after those were billed; they are settled when the period closes.
+        fees = InvoiceLine.objects.filter(subscription=subscription, kind__in=FEE_KINDS).exclude(REPLACED)
+        for line in fees.filter(period_index__gte=max(index, 0)):
             billed[line.period_index] += line.amount  # type: ignore[index]
         for named in {max(index, 0), *billed}:
             period = period_of(subscription, named)
@@ -111,7 +114,8 @@ def fees_off_the_agreement(now: dt.datetime) -> Iterator[Row]:
             if period is not None and schedule.changes_to is not None:
                 if named > index:
                     continue
-                owed = owed_in_advance(subscription, period, as_of=schedule.changes_to).total
+                in_advance = owed_in_advance(subscription, period, as_of=schedule.changes_to)
+                owed = sum(charge.amount for charge in in_advance.bill.charges if charge.kind == "base_fee")
             if billed[named] != owed:
                 yield {**_row(schedule), "index": named, "billed": billed[named], "owed": owed}
 

@@ -1,9 +1,14 @@
-"""Coupons as the billing tests know them: how to make one, and to redeem it."""
+"""Coupons as the billing tests know them: how to make one, and to redeem it; and whether the bills hold."""
 
 import datetime as dt
 from decimal import Decimal
 from typing import Any
 
+from billing.books import check
+from billing.books.coupons import COUPONS
+from billing.books.invoices import INVOICES
+from billing.books.periods import PERIODS
+from billing.books.prices import PRICES
 from billing.coupons import create_coupon, redeem
 from billing.models import Coupon, Redemption
 from plans.models import Subscription
@@ -21,3 +26,10 @@ def a_coupon(code: str = "SPRING", *, percent: str | None = None, amount: str | 
 
 def redeemed(coupon: Coupon, subscription: Subscription, *, now: dt.datetime = NOON, **fields: Any) -> Redemption:
     return redeem(coupon.code, subscription, now=now, **fields)
+
+
+def assert_bills_hold(now: dt.datetime) -> None:
+    """Nothing that the check of the books knows of invoices, discounts, periods and prices is violated."""
+    names = [invariant.name for invariant in (*INVOICES, *COUPONS, *PERIODS, *PRICES)]
+    violations = [(violation.invariant.name, violation.rows) for violation in check(now, only=names)]
+    assert not violations, violations

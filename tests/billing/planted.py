@@ -41,8 +41,11 @@ POSTINGS = {
     "paid_invoice_is_paid_in_full": "UPDATE billing_transfer SET amount = amount + 1 WHERE key LIKE '%:payment'",
 }
 INVOICES = {
-    "invoice_total_is_the_sum_of_its_lines": "DELETE FROM billing_invoiceline WHERE position = 0",
-    "invoice_total_is_credit_applied_and_amount_due": """
+    "invoice_subtotal_is_the_sum_of_its_lines": "DELETE FROM billing_invoiceline WHERE position = 0",
+    "invoice_total_is_its_subtotal_with_tax": """
+        ALTER TABLE billing_invoice DROP CONSTRAINT invoice_total_is_subtotal_and_tax;
+        UPDATE billing_invoice SET tax = tax + 1""",
+    "invoice_total_is_prepaid_and_credit_applied_and_amount_due": """
         ALTER TABLE billing_invoice DROP CONSTRAINT invoice_adds_up;
         UPDATE billing_invoice SET amount_due = total + 1""",
     "invoice_has_the_number_and_times_of_its_status": "UPDATE billing_invoice SET paid_at = NULL WHERE status = 'paid'",
@@ -54,15 +57,58 @@ INVOICES = {
     "invoice_is_one_of_its_kind_a_period": """
         ALTER TABLE billing_invoice DROP CONSTRAINT invoice_once_a_period;
         UPDATE billing_invoice SET period_index = 0 WHERE kind = 'cycle'""",
+    "reissued_invoice_takes_the_place_of_a_void_one": """
+        UPDATE billing_invoice SET kind = 'top_up' WHERE reissue_of_id IS NOT NULL""",
     "invoice_lines_are_numbered": "DELETE FROM billing_invoiceline WHERE position = 0",
+    "invoice_lines_stand_in_the_order_of_the_sum": "UPDATE billing_invoiceline SET position = 999 - position",
     "invoice_currency_is_that_of_customer_and_terms": "UPDATE billing_invoice SET currency = 'EUR'",
     "invoice_is_of_its_customers_agreement": """
         UPDATE billing_invoice SET customer_id = (SELECT id FROM plans_customer WHERE key = 'cleo')""",
     "invoice_line_is_for_the_invoiced_subscription": """
-        UPDATE billing_invoiceline SET subscription_id = (SELECT subscription_id FROM billing_invoiceline LIMIT 1)""",
+        UPDATE billing_invoiceline SET subscription_id = (
+            SELECT subscription_id FROM billing_invoiceline WHERE subscription_id IS NOT NULL LIMIT 1)
+        WHERE subscription_id IS NOT NULL""",
     "invoice_line_is_for_a_period_of_its_kind": """
         UPDATE billing_invoiceline SET period_index = period_index + 1 WHERE kind = 'usage'""",
-    "invoice_has_one_line_a_tier": "UPDATE billing_invoiceline SET tier = 'simple' WHERE kind = 'usage'",
+    "invoice_line_without_a_period_is_by_hand_or_credit": """
+        UPDATE billing_invoiceline SET kind = 'usage' WHERE kind = 'one_off'""",
+    "one_off_line_is_its_quantity_times_its_price": """
+        UPDATE billing_invoiceline SET quantity = quantity + 1 WHERE kind = 'one_off'""",
+    "invoice_has_one_line_a_tier": """
+        UPDATE billing_invoiceline SET tier = 'simple', details = '{}' WHERE kind = 'usage'""",
+}
+COUPONS = {
+    "coupon_counts_its_redemptions": "UPDATE billing_coupon SET redeemed = 0",
+    "coupon_is_redeemed_as_often_as_it_allows": """
+        ALTER TABLE billing_redemption DROP CONSTRAINT coupon_once_a_subscription;
+        INSERT INTO billing_redemption SELECT (jsonb_populate_record(r, jsonb_build_object('id', gen_random_uuid()))).*
+        FROM billing_redemption r""",
+    "redemption_is_as_its_coupon_promised": "UPDATE billing_redemption SET end_period = end_period + 1",
+    "coupon_discounts_the_periods_it_was_redeemed_for": """
+        UPDATE billing_redemption SET first_period = first_period + 1, end_period = end_period + 1""",
+    "discount_is_no_more_than_what_it_is_off": """
+        UPDATE billing_invoiceline SET amount = amount * 1000 WHERE kind = 'discount'""",
+    "discounted_line_keeps_at_least_nothing": "UPDATE billing_invoiceline SET amount = 1 WHERE kind = 'one_off'",
+}
+WALLETS = {
+    "grant_balance_is_what_was_given_less_what_was_used": "DELETE FROM billing_transfer WHERE key LIKE '%:grant:%'",
+    "grant_has_its_own_account": "UPDATE billing_account SET currency = 'EUR' WHERE kind = 'grant'",
+    "grant_is_never_overdrawn": """
+        ALTER TABLE billing_account DROP CONSTRAINT account_credit_never_overdrawn;
+        UPDATE billing_account SET debits = credits + 1 WHERE kind = 'grant'""",
+    "grant_is_used_within_its_time": "UPDATE billing_grant SET effective_at = '2030-01-01', expires_at = NULL",
+    "grant_use_is_on_the_invoice": "UPDATE billing_invoiceline SET amount = amount - 1 WHERE kind = 'credit'",
+    "grant_is_sold_with_its_invoice": "UPDATE billing_grant SET amount = amount + 1 WHERE invoice_id IS NOT NULL",
+    "pending_credit_is_that_of_unpaid_top_ups": """
+        UPDATE billing_account SET debits = debits + 1 WHERE kind = 'pending'""",
+    "promotion_is_what_is_left_of_presents": "UPDATE billing_grant SET kind = 'paid', invoice_id = NULL",
+    "grant_that_is_over_is_empty": "UPDATE billing_grant SET voided_at = created_at",
+    "grant_does_not_expire_early": "UPDATE billing_grant SET expired_at = effective_at",
+    "grant_expires_when_it_is_over": """
+        UPDATE billing_grant SET effective_at = '2026-11-02', expires_at = '2026-12-01' WHERE voided_at IS NULL""",
+    "top_up_rule_has_one_open_purchase": """
+        UPDATE billing_grant SET automatic = true;
+        UPDATE billing_invoice SET status = 'finalized' WHERE kind = 'top_up'""",
 }
 PRICES = {
     "usage_line_reprices_to_its_amount": "UPDATE billing_invoiceline SET amount = amount + 1 WHERE kind = 'usage'",
@@ -150,4 +196,6 @@ DATABASE = {
     "commit_survives_a_power_cut": "SET LOCAL synchronous_commit = off",
     "freezing_trigger_is_enabled": "ALTER TABLE billing_transfer DISABLE TRIGGER transfer_is_frozen",
 }
-PLANTED = LEDGER | POSTINGS | INVOICES | PRICES | PERIODS | EVENTS | CONVERSATIONS | COLLECTING | DATABASE
+PLANTED = (
+    LEDGER | POSTINGS | INVOICES | COUPONS | WALLETS | PRICES | PERIODS | EVENTS | CONVERSATIONS | COLLECTING | DATABASE
+)

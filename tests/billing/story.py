@@ -2,7 +2,9 @@
 
 Acme pays by card, and reports late. Bolt has no card and no base fee; a call of Bolt's is voided after it was invoiced,
 so that Bolt has credit for a while. Cleo's first invoice is voided, the second given up as uncollectible, the last too
-small for Stripe to collect; then Cleo has left.
+small for Stripe to collect; then Cleo has left. Acme redeems a coupon, and is billed for a set-up, wrongly at first.
+Edda has no subscription but a wallet: presents, of which one expires, and prepaid credit that is bought, used,
+returned, taken back, and topped up.
 """
 
 import datetime as dt
@@ -12,15 +14,24 @@ from decimal import Decimal
 from billing.billing import bill
 from billing.bringing_home import bring_home
 from billing.collecting import collect_due, ensure_customer
-from billing.finalizing import void_invoice
+from billing.editing import add_discount
+from billing.expiring import expire_grants
+from billing.finalizing import finalize_invoice, void_invoice
+from billing.granting import void_grant
 from billing.models import Collection, Invoice, InvoiceKind
+from billing.one_off import OneOff, draft_one_off
+from billing.reissuing import reissue
 from billing.stripe_gateway import stripe_client
 from billing.stripe_inbox import receive, work_off_inbox
+from billing.topping_up import set_rule, top_up_due
 from metering.corrections import amend_event, void_event
 from metering.supplier_models import ALWAYS, SupplierRate
 from metering.supplier_rates import forget_book
+from plans.customers import create_customer
 from plans.models import Customer
 from sandbox.stripe_webhooks import signature
+from tests.billing.discounts import a_coupon, redeemed
+from tests.billing.purse import billed_once, bought, prepaid, present, voided
 from tests.cast import FLAT_RATES, NOON, a_plan, acme, bolt, canceled, cleo, close, report, send, subscribed
 
 DECEMBER, JANUARY, FEBRUARY = (dt.datetime(2026 + n // 12, n % 12 + 1, 2, 14, tzinfo=dt.UTC) for n in (11, 12, 13))
@@ -55,6 +66,8 @@ def _begin() -> None:
     subscribed(bolt(), a_plan("metered", base_fee="0"))
     subscribed(cleo(timezone="Europe/Berlin"), a_plan("starter", base_fee="10.00"))
     assert len(billed(NOON)) == 2
+    coupon = a_coupon(duration="repeating", periods=2, max_redemptions=1)
+    redeemed(coupon, acme().subscriptions.get())
 
 
 def _november() -> None:
@@ -78,12 +91,15 @@ def _november() -> None:
     assert len(billed(DECEMBER)) == 3
     void_invoice(_invoice("cleo", InvoiceKind.START, 0).pk, reason="wrong", now=DECEMBER)
     _put_card_on_file(acme())
+    _set_up(acme())
+    _fill_wallet(edda())
     collected(DECEMBER)
     _give_up(_invoice("cleo", InvoiceKind.CYCLE, 0))
 
 
 def _december() -> None:
     """What changes November, after it was invoiced."""
+    _use_wallet(edda())
     send([report("late", 4, conversation="late"), report("late-2", 5, conversation="wrong")], now=DECEMBER)
     amend_event(acme(), "wrong", {"input_tokens": 5_000}, reason="miscounted", now=DECEMBER)
     void_event(bolt(), "b2", reason="a test call", now=DECEMBER)
@@ -100,6 +116,41 @@ def _january() -> None:
     send([report("open", NOW - dt.timedelta(minutes=30), conversation="open")], now=NOW)
     collected(NOW)
     _hear_from_stripe(NOW)
+
+
+def _set_up(customer: Customer) -> None:
+    """Billed once, less a discount by hand; issued anew."""
+    lines = [OneOff("Set-up", 1, Decimal("250.00")), OneOff("Training", 3, Decimal("33.335"))]
+    draft = draft_one_off(customer, lines, now=DECEMBER)
+    add_discount(draft.pk, description="As agreed", percent=Decimal("12.5"), now=DECEMBER)
+    wrong = finalize_invoice(draft.pk, now=DECEMBER)
+    finalize_invoice(reissue(wrong.pk, reason="an old address", now=DECEMBER).pk, now=DECEMBER)
+
+
+def edda() -> Customer:
+    known = Customer.objects.filter(key="edda").first()
+    return known or create_customer(key="edda", currency="USD", now=NOON)
+
+
+def _fill_wallet(customer: Customer) -> None:
+    """What happens to credit in November."""
+    _put_card_on_file(customer)
+    present(1_000, customer, expires_at=DECEMBER)
+    assert billed_once(300, customer).status == "paid"
+    bought(2_000, customer, now=DECEMBER)
+    voided(bought(500, customer, now=DECEMBER).invoice, now=DECEMBER)
+    void_grant(prepaid(600, customer), now=DECEMBER)
+    assert expire_grants(as_of=DECEMBER, now=DECEMBER) == 1
+
+
+def _use_wallet(customer: Customer) -> None:
+    """The top-up has been paid: it pays, comes back, pays again, and makes room for the next."""
+    present(400, customer, now=JANUARY)
+    voided(billed_once(9_000, customer, now=JANUARY), now=JANUARY)
+    assert billed_once(2_100, customer, now=JANUARY).status == "paid"
+    present(50, customer, now=JANUARY)
+    set_rule(customer, below=1_000, up_to=3_000, cool_off=dt.timedelta(days=1), now=JANUARY)
+    assert len(top_up_due(as_of=JANUARY, now=JANUARY)) == 1
 
 
 def billed(as_of: dt.datetime) -> list[Invoice]:

@@ -16,9 +16,12 @@ import stripe
 
 from billing.collecting import collect_due, ensure_customer
 from billing.finalizing import finalize_invoice
-from billing.models import Collection, Invoice, InvoiceKind, InvoiceLine, LineKind, StripeCall
+from billing.models import Collection, CreditNote, Invoice, InvoiceKind, InvoiceLine, LineKind, StripeCall
+from billing.refunding import refund_due
 from billing.stripe_gateway import stripe_client
 from billing.stripe_inbox import receive, work_off_inbox
+from billing.stripe_tax import finalize_due
+from billing.stripe_tax_records import record_due
 from plans.models import Customer, Plan, Subscription
 from plans.subscribing import subscribe
 from sandbox.stripe_sandbox import StripeSandbox
@@ -96,8 +99,18 @@ class Desk:
     # Work
 
     def collect(self) -> None:
-        """The sweeps of this moment."""
+        """The sweeps of this moment that take invoices to Stripe."""
         while collect_due(now=self.now):
+            pass
+
+    def give_back(self) -> None:
+        """The sweeps of this moment that take credit notes to Stripe."""
+        while refund_due(now=self.now):
+            pass
+
+    def tax(self) -> None:
+        """The sweeps of this moment that ask Stripe for taxes, and tell it of them."""
+        while finalize_due(now=self.now) or record_due(now=self.now):
             pass
 
     def read_inbox(self) -> None:
@@ -109,7 +122,9 @@ class Desk:
         self.stripe.faults.clear()
         for hours in (0.02, 1.1, 25, 1.1):
             self.pass_time(hours=hours)
+            self.tax()
             self.collect()
+            self.give_back()
 
     # What Stripe says
 
@@ -131,6 +146,13 @@ class Desk:
         charged = [invoice for journal in journals for invoice in journal.values()]
         assert all(invoice["charges"] == 1 for invoice in charged)
         return [invoice["charged"] for invoice in charged]
+
+    def refunded_to(self, customer: Customer) -> int:
+        """What has really arrived on the customer's cards again."""
+        return sum(
+            self.stripe.charged(found.id)["refunded"].get(customer.currency.lower(), 0)
+            for found in self.stripe_customers_of(customer)
+        )
 
     # Webhooks
 
@@ -193,9 +215,9 @@ def status_of(invoice: Invoice) -> str:
     return Invoice.objects.get(pk=invoice.pk).status
 
 
-def booked(invoice: Invoice) -> dict[str, tuple[str, str, int]]:
-    """What the ledger holds for an invoice: name -> (debited, credited, minor units)."""
-    rows = invoice.transfers.select_related("debit", "credit").order_by("id")
+def booked(reason: Invoice | CreditNote) -> dict[str, tuple[str, str, int]]:
+    """What the ledger holds for an invoice or a credit note: name -> (debited, credited, minor units)."""
+    rows = reason.transfers.select_related("debit", "credit").order_by("id")
     return {row.key.split(":", 2)[2]: (row.debit.kind, row.credit.kind, row.amount) for row in rows}
 
 

@@ -23,7 +23,7 @@ from billing.coupons import (
 from billing.models import Coupon, Redemption
 from plans.models import Customer, Subscription
 from tests.billing.books import DEC_2, FEB_2, GRACE, JAN_2, all_billed, billed, conversations, happened, lines_of
-from tests.billing.discounts import a_coupon, redeemed
+from tests.billing.discounts import a_coupon, assert_bills_hold, redeemed
 from tests.billing.test_at_once import together
 from tests.cast import NOON, a_plan, acme, bolt, canceled, create_customer, subscribed
 from tests.metering.conftest import Sessions
@@ -286,6 +286,20 @@ def test_a_base_fee_billed_in_advance_is_discounted_when_the_period_closes(subsc
     assert lines_of(november) == [("base_fee", "", 4900), ("discount", "", -4900)]
     billed(FEB_2 + GRACE)
     assert all_billed(acme()) == 4 * 4900 - 4900
+
+
+def test_the_books_hold_with_every_discount_at_every_moment(subscription: Subscription) -> None:
+    billed(NOON)
+    ended = redeemed(a_coupon("fee", percent="50", applies_to="base_fee", duration="forever"), subscription)
+    redeemed(a_coupon("all", amount="3.00", duration="repeating", periods=2), subscription)
+    assert_bills_hold(NOON)
+    billed(DUE)
+    assert_bills_hold(DUE)
+    end_redemption(ended.pk, from_period=1, now=DUE)
+    assert_bills_hold(DUE)
+    billed(FEB_2 + GRACE)
+    assert_bills_hold(FEB_2 + GRACE)
+    assert all_billed(acme()) == 4 * 4900 - 2450 - 2 * 300
 
 
 # At once

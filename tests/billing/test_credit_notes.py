@@ -17,6 +17,7 @@ from billing.models import CreditNote, CreditNoteLine, Invoice
 from tests.billing.books import balance
 from tests.billing.drafts import a_draft, a_paid_invoice, an_invoice, vat
 from tests.billing.purse import again, billed_once, bought, left, pay, prepaid, present, state
+from tests.billing.stripe_desk import booked, status_of
 from tests.cast import NOON, acme, bolt
 from tests.undoing import undone
 
@@ -51,16 +52,6 @@ def ways(note: CreditNote) -> tuple[int, int, int]:
     return note.off_due, note.refunded, note.credited
 
 
-def postings(note: CreditNote) -> dict[str, tuple[str, str, int]]:
-    """What the ledger holds for a note: name -> (debited, credited, minor units)."""
-    rows = note.transfers.select_related("debit", "credit").order_by("id")
-    return {row.key.split(":", 2)[2]: (row.debit.kind, row.credit.kind, row.amount) for row in rows}
-
-
-def status_of(invoice: Invoice) -> str:
-    return Invoice.objects.get(pk=invoice.pk).status
-
-
 # How much
 
 
@@ -75,7 +66,7 @@ def test_an_inclusive_tax_goes_back_within_the_amount() -> None:
     vat("25", inclusive=True)
     note = credited(a_paid_invoice(1000), 500)
     assert parts(note) == (500, 100, 500)
-    assert postings(note) == {"net": ("revenue", "credit", 400), "tax": ("tax", "credit", 100)}
+    assert booked(note) == {"net": ("revenue", "credit", 400), "tax": ("tax", "credit", 100)}
 
 
 def test_without_lines_all_that_is_left_is_taken_back() -> None:
@@ -198,7 +189,7 @@ def test_an_unpaid_invoice_is_lowered() -> None:
     invoice = an_invoice(1000)
     note = credited(invoice, 400)
     assert (ways(note), note.state, still_due(invoice)) == ((480, 0, 0), "due", 720)
-    assert postings(note) == {
+    assert booked(note) == {
         "net": ("revenue", "credit", 400),
         "tax": ("tax", "credit", 80),
         "due": ("credit", "receivable", 480),
@@ -230,7 +221,7 @@ def test_of_a_paid_invoice_the_money_is_kept_as_credit_unless_it_is_to_be_refund
     assert ways(credited(invoice, 100)) == (0, 0, 120)
     note = credited(invoice, 200, to="refund")
     assert (ways(note), note.state) == ((0, 240, 0), "due")
-    assert postings(note)["refunding"] == ("credit", "refund", 240)
+    assert booked(note)["refunding"] == ("credit", "refund", 240)
     assert (balance(acme(), "credit"), balance(acme(), "refund")) == (-120, -240)
 
 
@@ -266,7 +257,7 @@ def test_unused_prepaid_credit_is_taken_back_whole() -> None:
     assert grant.invoice is not None
     note = credited(grant.invoice, to="refund")
     assert ways(note) == (0, 1000, 0)
-    assert postings(note)["net"] == ("grant", "credit", 1000)
+    assert booked(note)["net"] == ("grant", "credit", 1000)
     assert (state(grant), left(grant), again(grant).voided_at) == ("void", 0, NOON)
     assert balance(acme(), "revenue") == 0
 
@@ -335,5 +326,5 @@ def test_voiding_an_invoice_takes_its_notes_back_with_it() -> None:
     for kind in ("receivable", "revenue", "tax", "credit"):
         assert balance(acme(), kind) == 0
     assert left(saved) == 200
-    assert postings(notes[0])["due:void"] == ("receivable", "credit", 120)
+    assert booked(notes[0])["due:void"] == ("receivable", "credit", 120)
     assert set(CreditNote.objects.values_list("state", flat=True)) == {"done"}

@@ -119,7 +119,7 @@ def test_a_draft_cannot_be_credited(caller: Any) -> None:
 
 
 def test_an_invoice_nobody_knows_is_not_found(caller: Any, invoice: Invoice) -> None:
-    assert caller().post(URL, asked(invoice, invoice=str(uuid4()))).status_code == 404
+    assert caller().post(URL, asked(invoice) | {"invoice": str(uuid4())}).status_code == 404
     assert caller().get(f"{URL}/{uuid4()}").status_code == 404
 
 

@@ -16,10 +16,12 @@ from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
 from billing.billing import bill
+from billing.changing import Change, make_change
 from billing.models import BillingSchedule, Invoice, InvoiceKind, InvoiceLine
 from metering.corrections import amend_event, void_event
 from metering.models import Conversation, LateChange
-from plans.models import Customer, Subscription
+from plans.changing import cancel, change_plan, pause
+from plans.models import Customer, Plan, Subscription
 from tests.billing.books import (
     DEC_2,
     FEB_2,
@@ -81,6 +83,9 @@ class Story(NamedTuple):
     back_after: dt.timedelta | None
     back_noticed_after: dt.timedelta
     own_scheme: bool
+    moved_at: dt.datetime | None = None
+    paused_at: dt.datetime | None = None
+    ends_at_once: bool = False
 
 
 instants = st.builds(
@@ -134,6 +139,9 @@ def stories(draw: st.DrawFn) -> Story:
         back_after=draw(st.none() | st.sampled_from((0, 1, 40)).map(lambda days: days * DAY)),
         back_noticed_after=draw(delays),
         own_scheme=draw(st.booleans()),
+        moved_at=None if canceled_at else draw(st.none() | instants),
+        paused_at=None if canceled_at else draw(st.none() | instants),
+        ends_at_once=draw(st.booleans()),
     )
 
 
@@ -184,8 +192,9 @@ def _reported(call: Call, share: float) -> Any:
 
 def _subscribing(story: Story, noticed_after: dt.timedelta) -> list[Step]:
     if story.canceled_at is None:
-        return []
-    leaves = Step(story.canceled_at, 1, "cancel", story.canceled_at)
+        asked = (("move", story.moved_at), ("pause", story.paused_at))
+        return [Step(at, 1, kind, at) for kind, at in asked if at is not None]
+    leaves = Step(story.canceled_at, 1, "leave" if story.ends_at_once else "cancel", story.canceled_at)
     if story.back_after is None:
         return [leaves]
     return [leaves, Step(story.canceled_at + noticed_after, 1, "come back", story.back_after)]
@@ -204,6 +213,12 @@ def told(story: Story, steps: list[Step]) -> Outcome:
     customer = acme(timezone=story.timezone)
     rates = {tier: {"included": story.included, "price": PRICES[story.price]} for tier in TIERS}
     first = subscribed(customer, a_plan("first", rates=rates))
+    a_plan(
+        "other",
+        rates=rates | {"simple": {"included": 3, "price": PRICES["package"]}},
+        base_fee="99.95",
+        minimum="120.00",
+    )
     a_scheme("own", idle_hours=12, max_age_hours=30)
     a_plan("second", rates=rates, base_fee="10.00", tier_scheme="own" if story.own_scheme else "default")
     frozen: set[str] = set()
@@ -232,13 +247,24 @@ def _live(step: Step, customer: Customer, first: Subscription) -> None:
         amend_event(customer, what.id, {"input_tokens": 6_000, "output_tokens": 0}, reason="miscounted", now=now)
     elif step.kind == "cancel":
         canceled(first, now=what)
+    elif step.kind == "leave":
+        _change(first, lambda pk: cancel(pk, when="now", now=what), now=what)
+    elif step.kind == "move":
+        other = Plan.objects.get(code="other").versions.get()
+        _change(first, lambda pk: change_plan(pk, other, when="now", now=what), now=what)
+    elif step.kind == "pause":
+        _change(first, lambda pk: pause(pk, now=what), now=what)
     elif step.kind == "come back":
         ends_at = Subscription.objects.get(pk=first.pk).ends_at
         assert ends_at is not None
-        plan = type(first.phases.get().plan_version.plan).objects.get(code="second")
+        plan = Plan.objects.get(code="second")
         subscribed(customer, plan, since=ends_at + what)
     else:
         assert bill(as_of=what, now=now).failed == 0
+
+
+def _change(subscription: Subscription, change: Change, *, now: dt.datetime) -> None:
+    make_change(subscription.pk, change, now=now, preview=False, show=lambda *_: None)
 
 
 def _still_frozen(before: set[str]) -> set[str]:

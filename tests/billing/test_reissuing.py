@@ -23,7 +23,7 @@ from tests.billing.books import (
     happened,
     lines_of,
 )
-from tests.billing.discounts import a_coupon, redeemed
+from tests.billing.discounts import a_coupon, assert_bills_hold, redeemed
 from tests.cast import NOON, a_plan, acme, subscribed
 
 pytestmark = pytest.mark.django_db
@@ -53,14 +53,17 @@ def test_the_void_invoice_says_why_and_the_draft_whose_place_it_takes(customer: 
     assert (old.status, old.void_reason) == ("void", "a wrong address")
     assert (draft.status, draft.reissue_of, draft.kind, draft.ordinal) == ("draft", old, "cycle", 1)
     assert lines_of(draft) == lines_of(old)
+    assert_bills_hold(DUE)
     assert (draft.period_start, draft.period_end) == (old.period_start, old.period_end)
 
 
 def test_what_was_reissued_is_billed_once(customer: Customer) -> None:
     finalize_invoice(again(cycle()).pk, now=DUE)
     assert all_billed(customer) == 4900 + 4900 + 100
+    assert_bills_hold(DUE)
     (december,) = billed(JAN_2 + GRACE)
     assert lines_of(december) == [("base_fee", "", 4900)]
+    assert_bills_hold(JAN_2 + GRACE)
     assert_books_balance()
 
 
@@ -99,6 +102,7 @@ def test_a_coupons_discount_is_taken_again(settings) -> None:
     finalize_invoice(again(cycle()).pk, now=DUE)
     assert sorted(lines_of(Invoice.objects.get(reissue_of=cycle()))) == sorted(old)
     assert all_billed(acme()) == (4900 + 4900 + 100) / 2
+    assert_bills_hold(DUE)
 
 
 def test_manual_lines_and_discounts_are_copied_as_they_were_promised(settings) -> None:

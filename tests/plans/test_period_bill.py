@@ -5,6 +5,7 @@ from decimal import Decimal
 from typing import Any
 
 import pytest
+from msgspec.structs import replace
 
 from plans.calendar import Period
 from plans.period_bill import Charge, InvalidSegments, Layer, PeriodBill, PeriodDiscount, Segment, bill_period
@@ -294,6 +295,28 @@ def test_a_fixed_discount_is_divided_by_the_largest_remainder_and_takes_no_more_
     )
     assert [part["amount"] for part in the("discount", bill).details["allocation"]] == parts
     assert bill.total == max(0, sum(counts) * 100 - amount)
+
+
+def test_which_meter_loses_the_odd_cent_does_not_depend_on_where_the_period_is_cut() -> None:
+    terms = agreed(rates={"simple": flat("1.01"), "complex": flat("1.01")})
+    discounts = [fixed(1, "usage"), percent("50", "usage", tiers=("simple",))]
+    used = [{"terms": terms, "counts": {tier: 1}} for tier in ("complex", "simple")]
+    cut = bill_period(halves(*used), JUNE, discounts=discounts)
+    uncut = bill_period(whole(terms, {"simple": 1, "complex": 1}), JUNE, discounts=discounts)
+    assert cut.total == uncut.total == 150
+
+
+def test_which_segment_loses_the_odd_cent_does_not_depend_on_where_it_is_cut() -> None:
+    """Two of three cents off: one of them off the two of the first half, which then lacks one to its minimum."""
+    first = agreed(rates={"simple": flat("0.01")}, minimum="0.04")
+    second = Segment(start=MIDDLE, end=JUNE.end, terms=replace(first, minimum=None), counts={"simple": 1})
+    once = [Segment(start=JUNE.start, end=MIDDLE, terms=first, counts={"simple": 2})]
+    twice = [
+        Segment(start=start, end=end, terms=first, counts={"simple": 1})
+        for start, end in ((JUNE.start, june(5)), (june(5), MIDDLE))
+    ]
+    bills = [bill_period([*parts, second], JUNE, discounts=[fixed(2)]) for parts in (once, twice)]
+    assert [the("minimum", bill).amount for bill in bills] == [1, 1]
 
 
 def test_a_discount_is_what_can_be_paid_in_the_currency() -> None:

@@ -194,12 +194,16 @@ def one_agreement(draw: st.DrawFn, agreed: st.SearchStrategy[Terms] = ANY_TERMS)
     return draw(paths(st.just(draw(agreed))))
 
 
-def uncut(segments: list[Segment]) -> Segment:
-    together: dict[str, int] = defaultdict(int)
+def uncut(segments: list[Segment]) -> list[Segment]:
+    """Neighbours with the same terms made one."""
+    together: list[Segment] = []
     for segment in segments:
-        for tier, count in segment.counts.items():
-            together[tier] += count
-    return Segment(start=JUNE.start, end=JUNE.end, terms=segments[0].terms, counts=dict(together))
+        if together and together[-1].terms == segment.terms:
+            last = together.pop()
+            counted = {tier: last.counts.get(tier, 0) + segment.counts.get(tier, 0) for tier in TIERS}
+            segment = replace(last, end=segment.end, counts=counted)
+        together.append(segment)
+    return together
 
 
 def sums(bill: PeriodBill) -> dict[tuple[str, str, str], int]:
@@ -293,6 +297,15 @@ rolled_over = st.dictionaries(
 rollovers = st.none() | st.builds(Rollover, periods=st.integers(1, 4), maximum=st.none() | st.integers(1, 60))
 
 
+def check_that_cuts_change_nothing(
+    segments: list[Segment], taken: list[PeriodDiscount], rolled: dict[str, tuple[Layer, ...]]
+) -> None:
+    cut = bill_period(segments, JUNE, discounts=taken, rolled=rolled)
+    together = bill_period(uncut(segments), JUNE, discounts=taken, rolled=rolled)
+    assert sums(cut) == sums(together)
+    assert (free_units(cut), cut.rolled) == (free_units(together), together.rolled)
+
+
 @given(one_agreement(), discounts, rolled_over, rollovers)
 def test_cutting_a_period_without_a_change_changes_nothing(
     segments: list[Segment],
@@ -301,11 +314,15 @@ def test_cutting_a_period_without_a_change_changes_nothing(
     rollover: Rollover | None,
 ) -> None:
     """H08: no total, no allowance, nothing carried."""
-    segments = [replace(segment, terms=replace(segment.terms, rollover=rollover)) for segment in segments]
-    cut = bill_period(segments, JUNE, discounts=taken, rolled=rolled)
-    whole = bill_period([uncut(segments)], JUNE, discounts=taken, rolled=rolled)
-    assert sums(cut) == sums(whole)
-    assert (free_units(cut), cut.rolled) == (free_units(whole), whole.rolled)
+    rolling = replace(segments[0].terms, rollover=rollover)
+    check_that_cuts_change_nothing([replace(segment, terms=rolling) for segment in segments], taken, rolled)
+
+
+@given(paths(), discounts, rolled_over)
+def test_nor_does_cutting_a_segment_between_changes(
+    segments: list[Segment], taken: list[PeriodDiscount], rolled: dict[str, tuple[Layer, ...]]
+) -> None:
+    check_that_cuts_change_nothing(segments, taken, rolled)
 
 
 @given(paths(), limited_terms(), discounts, st.integers(0, 4))

@@ -130,7 +130,7 @@ class Year:
     def instant(self, at: str) -> dt.datetime:
         """ "2027-01-31 23:59:59" on the customer's clock; an offset may follow, where the clock is not clear."""
         said = dt.datetime.fromisoformat(at)
-        return said if said.tzinfo else said.replace(tzinfo=time_zone(self.customer.timezone))
+        return (said if said.tzinfo else said.replace(tzinfo=time_zone(self.customer.timezone))).astimezone(dt.UTC)
 
     def _changes(self, change: Any, at: str, **said: Any) -> None:
         assert self.subscription is not None
@@ -174,8 +174,8 @@ class Year:
 
     def _days(self, invoice: Invoice) -> str:
         zone = time_zone(self.customer.timezone)
-        first, end = invoice.period_start.astimezone(zone), invoice.period_end.astimezone(zone)
-        return f"{first:%d %b %Y}" + (f" to {end - LAST_INSTANT:%d %b %Y}" if end > first else "")
+        first, last = invoice.period_start.astimezone(zone), (invoice.period_end - LAST_INSTANT).astimezone(zone)
+        return f"{first:%d %b %Y}" + (f" to {last:%d %b %Y}" if last > first else "")
 
     def _money(self, minor: int) -> str:
         return format_amount(minor, self.customer.currency)
