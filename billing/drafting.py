@@ -50,8 +50,9 @@ def draft_change(
 
 def draft_withdrawal(subscription: Subscription, *, now: dt.datetime) -> Invoice | None:
     """What was billed ahead for a subscription that never began, given back."""
-    billed = set(InvoiceLine.objects.filter(subscription=subscription).values_list("period_index", flat=True))
-    lines = [line for index in sorted(billed) if index is not None for line in lines_of_no_period(subscription, index)]
+    billed = InvoiceLine.objects.filter(subscription=subscription, period_index__isnull=False)
+    indexes = {line.period_index for line in billed if line.period_index is not None}
+    lines = [line for index in sorted(indexes) for line in lines_of_no_period(subscription, index)]
     first = Invoice.objects.filter(subscription=subscription).order_by("created_at", "id").first()
     if first is None or not lines:
         return None

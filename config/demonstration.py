@@ -118,6 +118,7 @@ def bill_text(invoice: Invoice) -> str:
     currency, margin = invoice.currency, invoice_margin(invoice)
     last_day = invoice.period_end - dt.timedelta(seconds=1)
     start = Invoice.objects.filter(subscription=invoice.subscription, kind=InvoiceKind.START).first()
+    assert invoice.plan_version is not None  # the invoice of a period
     rows: list[tuple[str, ...]] = [("", "used", "included", "overage", "amount")]
     for line in invoice.lines.all():
         details = line.details

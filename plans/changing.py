@@ -188,9 +188,9 @@ def _instant(subscription: Subscription, current: Agreement, when: When, now: dt
         return current.period.end
     at = max(now, subscription.starts_at) if when == "now" else when
     if at < now:
-        raise SubscriptionRefused("/when", "lies in the past, which does not change")
+        raise SubscriptionRefused("/at", "lies in the past, which does not change")
     if at < subscription.starts_at:
-        raise SubscriptionRefused("/when", "lies before the subscription begins")
+        raise SubscriptionRefused("/at", "lies before the subscription begins")
     return at
 
 

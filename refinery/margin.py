@@ -33,7 +33,7 @@ class TierCost(NamedTuple):
 class Margin(NamedTuple):
     """An invoice against the supplier cost of the conversations on it.
 
-    `revenue` is the invoice's total in minor units. `share` (0..1) is what is left of it, and None where that cannot
+    `revenue` is what the invoice comes to without tax, in minor units. `share` (0..1) is what is left of it, and None where that cannot
     be said: another currency than the cost's, no revenue, or calls whose price nobody knows.
     """
 
@@ -59,8 +59,12 @@ def invoice_margin(invoice: Invoice) -> Margin:
     with connection.cursor() as cursor:
         cursor.execute(COST_BY_TIER, [invoice.customer_id, invoice.period_start, invoice.period_end])
         tiers = [TierCost(*row) for row in cursor.fetchall()]
-    margin = Margin(invoice.total, tiers, None)
-    known = invoice.currency == COST_CURRENCY and invoice.total > 0 and not margin.unpriced_calls
+    margin = Margin(_without_tax(invoice), tiers, None)
+    known = invoice.currency == COST_CURRENCY and margin.revenue > 0 and not margin.unpriced_calls
     if not known:
         return margin
-    return margin._replace(share=1 - Decimal(margin.cost_nanos) / (invoice.total * NANOS_A_CENT))
+    return margin._replace(share=1 - Decimal(margin.cost_nanos) / (margin.revenue * NANOS_A_CENT))
+
+
+def _without_tax(invoice: Invoice) -> int:
+    return invoice.subtotal - (invoice.tax or 0) if invoice.tax_inclusive else invoice.subtotal

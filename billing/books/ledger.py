@@ -35,7 +35,7 @@ WHERE t.key LIKE 'invoice:%%' AND split_part(t.key, ':', 2) IS DISTINCT FROM t.i
 ONE_ACCOUNT = """
 SELECT customer.key AS customer, kind, account.currency, count(*) AS accounts
 FROM billing_account account JOIN plans_customer customer ON customer.id = account.customer_id
-GROUP BY customer.key, kind, account.currency HAVING count(*) > 1
+GROUP BY customer.key, kind, account.currency, account.grant_id HAVING count(*) > 1
 """
 ONE_TRANSFER = """
 SELECT key, count(*) AS transfers FROM billing_transfer GROUP BY key HAVING count(*) > 1
@@ -98,7 +98,7 @@ LEDGER = (
     ),
     Invariant(
         "ledger_customer_has_one_account_of_a_kind",
-        "A customer has one account of each kind in a currency.",
+        "A customer has one account of each kind in a currency, and one for each grant.",
         ONE_ACCOUNT,
     ),
     Invariant(

@@ -44,13 +44,14 @@ class ChangedSubscription(SubscriptionOut, kw_only=True):
 class PlanChange(Body):
     """Another plan, or another version of the same one: the newest published unless one is named.
 
-    `when` is `now`, `period_end` or an instant to come; unless said, a dearer plan (by base fee) begins now, any other
-    at the end of the period. A change that is scheduled already is replaced.
+    It begins `when` is said, `now` or at `period_end`, or `at` an instant to come; unless either is said, a dearer plan
+    (by base fee) now, any other at the end of the period. A change that is scheduled already is replaced.
     """
 
     plan: Code
     version: Annotated[int, Meta(ge=1, le=1_000_000)] | None = None
-    when: Literal["now", "period_end"] | Instant | None = None
+    when: Literal["now", "period_end"] | None = None
+    at: Instant | None = None
     preview: bool = False
 
 
@@ -95,10 +96,12 @@ class ChangedPlan(Endpoint):
     def post(self, request: Request, subscription_id: uuid.UUID, body: PlanChange) -> ChangedSubscription:
         now = timezone.now()
         subscription = get_subscription(subscription_id)
+        if body.at is not None and body.when is not None:
+            raise SubscriptionRefused("/at", "say either when or at")
         version = version_to_sell(subscription.customer, get_plan(body.plan), body.version)
 
         def change(pk: uuid.UUID) -> Subscription:
-            return changing.change_plan(pk, version, when=body.when, now=now)
+            return changing.change_plan(pk, version, when=body.at or body.when, now=now)
 
         return changed(subscription_id, change, now=now, preview=body.preview)
 

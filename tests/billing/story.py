@@ -99,7 +99,6 @@ def _november() -> None:
 
 def _december() -> None:
     """What changes November, after it was invoiced."""
-    _use_wallet(edda())
     send([report("late", 4, conversation="late"), report("late-2", 5, conversation="wrong")], now=DECEMBER)
     amend_event(acme(), "wrong", {"input_tokens": 5_000}, reason="miscounted", now=DECEMBER)
     void_event(bolt(), "b2", reason="a test call", now=DECEMBER)
@@ -110,6 +109,7 @@ def _december() -> None:
 
 
 def _january() -> None:
+    _use_wallet(edda())
     send([report("b9", JANUARY, conversation="b9", customer="bolt", tokens=(30_000, 0, 0, 0, 0))], now=JANUARY)
     assert [invoice for invoice in billed(FEBRUARY) if invoice.credit_applied]
     collected(FEBRUARY)

@@ -8,7 +8,7 @@ import pytest
 import time_machine
 
 from billing.models import Invoice
-from billing.statements import spreadsheet_safe
+from billing.views.invoice_files import spreadsheet_safe
 from metering.corrections import void_event
 from tests.billing.books import DEC_2, GRACE, JAN_2, billed, conversation, conversations, happened
 from tests.cast import NOON, a_plan, acme, bolt, subscribed

@@ -1,0 +1,139 @@
+"""What do the blocks about bills say? Each function takes a block as it stands and returns it as it should read.
+
+Unless a block says otherwise it is about November 2026 in UTC, which has 30 days.
+"""
+
+import datetime as dt
+import re
+from collections.abc import Iterator
+from decimal import Decimal
+
+import pytest
+
+from plans.charges import Charge, PeriodBill, PeriodDiscount, Segment
+from plans.money import format_amount
+from plans.period_bill import NOTHING_ROLLED, Layer, Layers, bill_period
+from plans.proration import Span
+from plans.terms_reading import InvalidTerms, parse_terms
+from tests.docs.page import COUNT, MONEY, Block, counted, instant, matched, minor, raw_terms, terms, whole
+
+NOVEMBER = (dt.datetime(2026, 11, 1, tzinfo=dt.UTC), dt.datetime(2026, 12, 1, tzinfo=dt.UTC))
+GIVEN = ("counted ", "from ", "discount ", "rolled over ")
+"""What the lines begin with that say what happened; the others say what it comes to."""
+
+
+class _Whole:
+    def __init__(self, start: dt.datetime, end: dt.datetime) -> None:
+        self.start, self.end = start, end
+
+
+MONTH: Span = _Whole(*NOVEMBER)
+
+
+def the_terms(block: Block) -> list[str]:
+    """Terms are read, and read again from their canonical form, by whoever uses them; here by itself."""
+    name = block.name.split(" like ")[0]
+    assert terms(name).currency
+    return block.lines
+
+
+def refused(block: Block) -> list[str]:
+    """Members that cannot be agreed to, added to known terms, and every mistake."""
+    written, name = block.lines[0], matched(r"like (\w+)", block.name)[0]
+    from json import loads
+
+    with pytest.raises(InvalidTerms) as found:
+        parse_terms(raw_terms(name) | loads(written))
+    return [written, *(f"{pointer}: {detail}" for pointer, detail in found.value.errors)]
+
+
+def bill(block: Block) -> list[str]:
+    """What happened in a month, and every charge of its bill."""
+    given = [line for line in block.lines if line.startswith(GIVEN)]
+    segments = list(_segments(block.name, given))
+    owed = bill_period(segments, MONTH, discounts=list(_discounts(given)), rolled=_rolled(given))
+    return [*given, *_charges(owed, segments[0].terms.currency), *handed_on(owed)]
+
+
+def adjustment(block: Block) -> list[str]:
+    """A month that was billed, and what is counted today."""
+    before, now = (
+        whole_month(block.name, counted(matched(rf"{label}  (.+)", line)[0])).total
+        for label, line in zip(("billed", "counted now"), block.lines, strict=False)
+    )
+    currency = terms(block.name).currency
+    return [*block.lines[:2], f"adjustment  {format_amount(now - before, currency)} {currency}"]
+
+
+def months(block: Block) -> list[str]:
+    """Months that follow each other, each with what the one before hands on to it."""
+    rolled, currency, told = NOTHING_ROLLED, terms(block.name).currency, []
+    for line in block.lines:
+        (listed,) = matched(r"(.+?): .+", line)
+        owed = whole_month(block.name, counted(listed), rolled)
+        rolled = owed.rolled
+        layers = " + ".join(f"{layer.quantity:,}" for layer in rolled.get("simple", ())) or "nothing"
+        told.append(f"{listed}: {format_amount(owed.total, currency)} {currency}, hands on {layers}")
+    return told
+
+
+def whole_month(name: str, counts: dict[str, int], rolled: Layers = NOTHING_ROLLED) -> PeriodBill:
+    return bill_period([Segment(start=MONTH.start, end=MONTH.end, terms=terms(name), counts=counts)], MONTH, rolled=rolled)
+
+
+def handed_on(owed: PeriodBill) -> Iterator[str]:
+    for meter, layers in owed.rolled.items():
+        for layer in layers:
+            yield f"hands on {layer.quantity:,} {meter} for {layer.periods_left} periods"
+
+
+def _segments(name: str, given: list[str]) -> Iterator[Segment]:
+    """ "counted  12 simple" is the whole month by the terms of the block's name; or one stretch after the other."""
+    if given[0].startswith("counted "):
+        (listed,) = matched(r"counted  (.+)", given[0])
+        yield Segment(start=MONTH.start, end=MONTH.end, terms=terms(name), counts=counted(listed))
+        return
+    said = [matched(r"from (.+?) on (\w+)(, paused|, in trial)?: (.+)", line) for line in given if line[:5] == "from "]
+    starts = [instant(f"2026-11-{when}") for when, *_ in said]
+    for (_, agreed, state, listed), start, end in zip(said, starts, [*starts[1:], MONTH.end], strict=True):
+        how = {"paused": state == ", paused", "trial": state == ", in trial"}
+        yield Segment(start=start, end=end, terms=terms(agreed), counts=counted(listed), **how)
+
+
+def _discounts(given: list[str]) -> Iterator[PeriodDiscount]:
+    for line in given:
+        if line.startswith("discount "):
+            name, much, percent, what = matched(
+                rf"discount  (.+?): ({MONEY})(%)? off (everything|the base fee|usage.*)", line
+            )
+            tiers = tuple(re.split(" and ", what.removeprefix("usage of "))) if what.startswith("usage of ") else None
+            yield PeriodDiscount(
+                id=name,
+                name=name,
+                percent=Decimal(much) if percent else None,
+                amount=None if percent else minor(much),
+                on={"everything": "all", "the base fee": "base_fee"}.get(what, "usage"),  # type: ignore[arg-type]
+                tiers=tiers,
+            )
+
+
+def _rolled(given: list[str]) -> Layers:
+    rolled: dict[str, tuple[Layer, ...]] = {}
+    for line in given:
+        if line.startswith("rolled over "):
+            number, meter, periods = matched(rf"rolled over  ({COUNT}) ([\w@]+) for (\d+) periods", line)
+            rolled[meter] = (*rolled.get(meter, ()), Layer(int(periods), whole(number)))
+    return rolled
+
+
+def _charges(owed: PeriodBill, currency: str) -> Iterator[str]:
+    for charge in owed.charges:
+        yield charge.explanation
+        if charge.kind == "discount":
+            yield f"of which {_allocated(charge)}"
+    yield f"total {format_amount(owed.total, currency)} {currency}"
+
+
+def _allocated(discount: Charge) -> str:
+    parts = discount.details["allocation"]
+    return ", ".join(f"{part['meter'] or 'base fee'} {part['amount']}" for part in parts)
