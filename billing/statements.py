@@ -110,7 +110,7 @@ def _notes(invoice: Invoice, traffic: dict[str, Traffic]) -> Iterator[str]:
         yield f"It takes the place of invoice {invoice.reissue_of}."
     if invoice.status == InvoiceStatus.VOID and invoice.void_reason:
         yield f"Void: {invoice.void_reason}"
-    for note in invoice.credit_notes.all():
+    for note in [] if invoice.status == InvoiceStatus.VOID else invoice.credit_notes.all():
         yield f"Credit note {note}: {format_amount(note.total, invoice.currency)} {invoice.currency}"
     if any(happened.changed_at > invoice.counted_at for happened in traffic.values()):
         yield "Turns and tokens include what was reported after the invoice was made."

@@ -27,8 +27,8 @@ class Segment(msgspec.Struct, frozen=True, kw_only=True):
 
     @property
     def owes(self) -> bool:
-        """Base fee, minimum, maximum and commitments accrue."""
-        return not (self.paused or self.trial)
+        """Base fee, minimum, maximum and commitments accrue; an empty stretch has nothing for them to accrue in."""
+        return self.start < self.end and not (self.paused or self.trial)
 
     @property
     def free(self) -> bool:

@@ -188,5 +188,5 @@ def rounding_in_words(amount: Decimal, billed: int, currency: str) -> str:
     exact, rounded = format_price(amount, currency), format_amount(billed, currency)
     if exact == rounded:
         return exact
-    together = "" if billed == to_minor(amount, currency) else " with the lines before"
+    together = "" if billed == to_minor(amount, currency) else " with other lines"
     return f"{exact}, rounded{together} to {rounded}"

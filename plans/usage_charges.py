@@ -5,9 +5,10 @@ unit is priced at its position in the period, and what has come together is roun
 line before being the line. So a period that is cut without a change of terms costs the same to the cent.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from decimal import Decimal, localcontext
 from fractions import Fraction
+from itertools import chain
 from typing import NamedTuple
 
 from plans.allowances import Layer, Layers, carry, committed_to, granted
@@ -29,19 +30,21 @@ class UsageBill(NamedTuple):
 def bill_usage(segments: Sequence[Segment], whole: Span, rolled: Layers) -> UsageBill:
     """The usage of a period whose segments are in order of time. Raises UnpricedTier."""
     accounts = _open_accounts(segments, whole, rolled)
-    charges: list[Charge] = []
+    charges: list[list[Charge]] = []
     priced: list[tuple[PricedTier, ...]] = []
     for index, segment in enumerate(segments):
         used = metered(segment.terms, segment.counts)
-        of_segment = []
-        for meter, rate in meters(segment.terms).items():
-            line = price_free(meter, used[meter]) if segment.free else accounts[meter].price(rate, used[meter])
-            of_segment.append(line)
-            if line.quantity:
-                charges.append(_usage_charge(index, segment, rate, line, accounts[meter]))
-        priced.append(tuple(of_segment))
-        charges.extend(true_up for meter in used if (true_up := accounts[meter].true_up(index, segment)))
-    return UsageBill(charges, tuple(priced), _left_over(segments, accounts))
+        lines = [
+            price_free(meter, used[meter]) if segment.free else accounts[meter].price(rate, used[meter])
+            for meter, rate in meters(segment.terms).items()
+        ]
+        priced.append(tuple(lines))
+        charges.append([_usage_charge(index, segment, line, accounts[line.tier]) for line in lines if line.quantity])
+    # Only now, because usage in a later pause or trial counts towards what was committed to as well.
+    for account in accounts.values():
+        for true_up in account.true_ups(segments[0].terms.currency):
+            charges[true_up.segment or 0].append(true_up)
+    return UsageBill(list(chain.from_iterable(charges)), tuple(priced), _left_over(segments, accounts))
 
 
 class _Account:
@@ -87,29 +90,28 @@ class _Account:
             self.charged += amount
         return to_minor(self.charged, currency) - before
 
-    def true_up(self, index: int, segment: Segment) -> Charge | None:
-        """What was committed to and not used, in the last segment that has this commitment."""
-        rate = meters(segment.terms)[self.meter]
-        unit = rate.committed.unit if rate.committed else None
-        if not unit or self.last_committed.get(unit) != index or not self.committed_left[unit]:
-            return None
-        due, missing, currency = self.committed[unit], self.committed_left[unit], segment.terms.currency
-        with localcontext(EXACT):
-            exact = missing * unit
-        amount = self.charge(exact, currency)
-        return Charge(
-            kind="minimum",
-            segment=index,
-            meter=self.meter,
-            quantity=missing,
-            unit_amount=unit,
-            amount=amount,
-            explanation=(
-                f"committed to {units_in_words(self.meter, due)}, {due - missing:,} used: {missing:,} x "
-                f"{format_price(unit, currency)} = {rounding_in_words(exact, amount, currency)} {currency}"
-            ),
-            details={"committed": due, "used": due - missing, "unit": format_price(unit, currency)},
-        )
+    def true_ups(self, currency: str) -> Iterator[Charge]:
+        """What was committed to and not used, for the last segment in which it accrued."""
+        for unit, missing in self.committed_left.items():
+            due, price = self.committed[unit], format_price(unit, currency)
+            if not missing or not unit:
+                continue
+            with localcontext(EXACT):
+                exact = missing * unit
+            amount = self.charge(exact, currency)
+            yield Charge(
+                kind="minimum",
+                segment=self.last_committed[unit],
+                meter=self.meter,
+                quantity=missing,
+                unit_amount=unit,
+                amount=amount,
+                explanation=(
+                    f"committed to {units_in_words(self.meter, due)}, {due - missing:,} used: {missing:,} x {price} = "
+                    f"{rounding_in_words(exact, amount, currency)} {currency}"
+                ),
+                details={"committed": due, "used": due - missing, "unit": price},
+            )
 
 
 def _open_accounts(segments: Sequence[Segment], whole: Span, rolled: Layers) -> dict[str, _Account]:
@@ -131,14 +133,16 @@ def _commit(account: _Account, having: list[tuple[int, Rate, Fraction]], segment
     for index, rate, share in having:
         if rate.committed is not None:
             due = parts.setdefault(rate.committed.unit, [])
-            due.append((share if segments[index].owes else Fraction(0), rate.committed.quantity))
-            account.last_committed[rate.committed.unit] = index
+            if segments[index].owes:
+                due.append((share, rate.committed.quantity))
+                account.last_committed[rate.committed.unit] = index
     account.committed = {unit: committed_to(due) for unit, due in parts.items()}
     account.committed_left = dict(account.committed)
 
 
-def _usage_charge(index: int, segment: Segment, rate: Rate, line: PricedTier, account: _Account) -> Charge:
+def _usage_charge(index: int, segment: Segment, line: PricedTier, account: _Account) -> Charge:
     """A meter's usage in a segment; `details` holds the pencil sum."""
+    price = meters(segment.terms)[line.tier].price
     currency = segment.terms.currency
     amount = account.charge(line.amount, currency)
     details = line.details(currency, amount)
@@ -149,7 +153,7 @@ def _usage_charge(index: int, segment: Segment, rate: Rate, line: PricedTier, ac
         segment=index,
         meter=line.tier,
         quantity=line.quantity,
-        unit_amount=rate.price.unit if isinstance(rate.price, Flat) and not line.committed else None,
+        unit_amount=price.unit if isinstance(price, Flat) and not line.committed else None,
         amount=amount,
         explanation=details["explanation"],
         details=details,

@@ -39,7 +39,10 @@ SELECT wanted.table, wanted.trigger, coalesce(t.tgenabled::text, 'missing') AS s
 FROM (VALUES ('plans_planversion', 'published_is_frozen'), ('plans_tierschemeversion', 'published_is_frozen'),
     ('plans_tier', 'published_is_frozen'), ('billing_invoice', 'finalized_is_frozen'),
     ('billing_invoiceline', 'finalized_is_frozen'), ('billing_transfer', 'transfer_is_frozen'),
-    ('billing_account', 'account_only_grows')) wanted ("table", trigger)
+    ('billing_transfer', 'transfer_stays_with_its_customer'), ('billing_account', 'account_only_grows'),
+    ('billing_creditnote', 'credit_note_is_frozen'), ('billing_creditnoteline', 'credit_note_is_frozen'),
+    ('billing_taxrate', 'tax_rate_is_frozen'), ('billing_grant', 'grant_is_frozen'),
+    ('billing_coupon', 'coupon_is_frozen'), ('billing_redemption', 'redemption_is_frozen')) wanted ("table", trigger)
 LEFT JOIN pg_trigger t ON t.tgrelid = to_regclass(wanted.table) AND t.tgname = wanted.trigger
 WHERE coalesce(t.tgenabled, 'D') NOT IN ('O', 'A')
 """

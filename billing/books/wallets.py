@@ -11,8 +11,9 @@ SELECT g.id AS grant_id,
         AND t.key = 'invoice:' || t.invoice_id || ':grant:' || g.id), 0)::bigint AS drawn,
     coalesce(sum(t.amount) FILTER (WHERE t.credit_id = account.id
         AND t.key = 'invoice:' || t.invoice_id || ':grant:' || g.id || ':void'), 0)::bigint AS returned,
-    coalesce(sum(t.amount) FILTER (WHERE t.debit_id = account.id AND t.invoice_id IS NULL
-        AND t.key ~ ('^grant:' || g.id || ':(expired|voided):[0-9]+$')), 0)::bigint AS taken_back,
+    coalesce(sum(t.amount) FILTER (WHERE t.debit_id = account.id AND t.invoice_id IS NULL AND (
+        t.key ~ ('^grant:' || g.id || ':(expired|voided):[0-9]+$')
+        OR t.key = 'credit_note:' || t.credit_note_id || ':net')), 0)::bigint AS taken_back,
     max(t.posted_at) AS last_moved_at
 FROM billing_grant g LEFT JOIN billing_account account ON account.grant_id = g.id
 LEFT JOIN billing_transfer t ON account.id IN (t.debit_id, t.credit_id) GROUP BY g.id

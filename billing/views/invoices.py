@@ -55,9 +55,12 @@ class Voiding(Body):
 
 
 class InvoiceLineOut(msgspec.Struct):
-    """One amount; `details` shows included, overage and steps, to be redone with a pencil."""
+    """One amount; `details` shows included, overage and steps, to be redone with a pencil.
 
-    id: uuid.UUID
+    `id` is null only in a preview.
+    """
+
+    id: uuid.UUID | None
     kind: str
     description: str
     tier: str | None
@@ -91,10 +94,11 @@ class InvoiceOut(msgspec.Struct):
     """An invoice. `subtotal` is the sum of its lines, `total` that with tax, `amount_due` what has to be paid of it.
 
     `tax` is null until it is computed, when the invoice is finalized. `prepaid_applied` was paid by prepaid credit,
-    `credit_applied` by what we owed the customer; `amount_credited` was taken back by credit notes afterwards.
+    `credit_applied` by what we owed the customer; `amount_credited` was taken back by credit notes afterwards. `id` is
+    null only in a preview.
     """
 
-    id: uuid.UUID
+    id: uuid.UUID | None
     number: str | None
     customer: str
     subscription: uuid.UUID | None
@@ -132,7 +136,8 @@ AMOUNTS = ("subtotal", "total", "prepaid_applied", "credit_applied", "amount_due
 def invoice_out(invoice: Invoice) -> InvoiceOut:
     currency, version = invoice.currency, invoice.plan_version
     reissued_as = getattr(invoice, "reissued_as", None)
-    credited = sum(note.total for note in invoice.credit_notes.all())
+    # Voiding an invoice takes its credit notes back, too.
+    credited = 0 if invoice.voided_at else sum(note.total for note in invoice.credit_notes.all())
     same: dict[str, Any] = {name: getattr(invoice, name) for name in (*SAME, *TIMES)}
     amounts: dict[str, Any] = {name: format_amount(getattr(invoice, name), currency) for name in AMOUNTS}
     return InvoiceOut(

@@ -77,10 +77,16 @@ def changed(subscription_id: uuid.UUID, change: Change, *, now: dt.datetime, pre
         return ChangedSubscription(
             **msgspec.structs.asdict(subscription_out(subscription, now=now)),
             preview=preview,
-            invoices=[invoice_out(row) for row in rows],
+            invoices=[_without_identity(invoice_out(row)) if preview else invoice_out(row) for row in rows],
         )
 
     return make_change(subscription_id, change, now=now, preview=preview, show=show)
+
+
+def _without_identity(invoice: InvoiceOut) -> InvoiceOut:
+    """What is undone in a moment has no id and no number to come back to."""
+    lines = [msgspec.structs.replace(line, id=None) for line in invoice.lines]
+    return msgspec.structs.replace(invoice, id=None, number=None, lines=lines)
 
 
 class ChangedPlan(Endpoint):

@@ -23,7 +23,7 @@ LEDGER = {
     "ledger_customer_has_one_account_of_a_kind": """
         DROP INDEX account_once;
         INSERT INTO billing_account (customer_id, kind, currency, debits, credits)
-        SELECT customer_id, kind, currency, 0, 0 FROM billing_account""",
+        SELECT customer_id, kind, currency, 0, 0 FROM billing_account WHERE grant_id IS NULL""",
     "ledger_reversal_is_an_exact_mirror": "UPDATE billing_transfer SET amount = amount + 1 WHERE key LIKE '%:void'",
     "ledger_receivable_is_the_sum_of_unpaid_invoices": """
         UPDATE billing_account SET debits = debits + 1 WHERE kind = 'receivable'""",

@@ -8,7 +8,6 @@ from django.db import transaction
 
 from billing.bringing_home import bring_home
 from billing.credit_notes import InvalidCredit, NotCreditable, credit_note
-from billing.creditable import still_due
 from billing.finalizing import InvoiceNotVoidable, finalize_invoice, void_invoice
 from billing.granting import GrantNotVoidable, void_grant
 from billing.models import CreditNote, Invoice, Transfer
@@ -18,7 +17,7 @@ from tests.billing.drafts import a_draft, a_paid_invoice, an_invoice, vat
 from tests.billing.purse import bought, pay
 from tests.billing.stripe_desk import Desk, open_desk, start_stripe, status_of  # noqa: F401
 from tests.billing.test_at_once import together
-from tests.cast import NOON, acme, bolt
+from tests.cast import NOON, acme, bolt, cleo
 from tests.metering.conftest import Sessions
 from tests.metering.test_concurrency import wait_until_blocked
 
@@ -68,7 +67,7 @@ def test_a_note_and_a_void_at_once_leave_nothing_owed_either_way(committed: None
         void = [lambda pk=invoice.pk: void_invoice(pk, reason="wrong", now=NOON)] * 2
         results = together(sessions, *void, note_on(invoice, amount=300), note_on(invoice, amount=200))
         assert results.count(InvoiceNotVoidable) == 1
-        assert all(isinstance(r, Invoice | CreditNote) or r in (InvoiceNotVoidable, NotCreditable) for r in results)
+        assert {r for r in results if isinstance(r, type)} <= {InvoiceNotVoidable, NotCreditable}
         assert (status_of(invoice), money(customer)) == ("void", {})
 
 
@@ -80,8 +79,7 @@ def test_a_note_on_all_that_is_due_and_a_void_at_once_end_paid_or_void(committed
 
 
 def test_a_note_and_a_payment_at_once_lose_no_money(desk: Desk, sessions: Sessions) -> None:
-    customer = acme()
-    for _ in range(3):
+    for customer in (acme(), bolt(), cleo()):
         invoice = desk.invoice(customer, 1000)
         desk.collect()
         stripe_id = desk.at_stripe(invoice).id
@@ -89,8 +87,7 @@ def test_a_note_and_a_payment_at_once_lose_no_money(desk: Desk, sessions: Sessio
         now = desk.now
         home = [lambda stripe_id=stripe_id, now=now: bring_home(desk.client, stripe_id, now=now)] * 2
         together(sessions, *home, note_on(invoice, amount=300), *home, note_on(invoice, amount=200))
-        assert (status_of(invoice), still_due(invoice)) == ("paid", 0)
-    assert money(customer) == {"cash": 3000, "revenue": -1500, "credit": -1500}
+        assert (status_of(invoice), money(customer)) == ("paid", {"cash": 1000, "revenue": -500, "credit": -500})
 
 
 def test_notes_payments_and_voids_at_once_leave_good_books(desk: Desk, sessions: Sessions) -> None:

@@ -3,15 +3,17 @@
 import csv
 import io
 import uuid
+from decimal import Decimal
 
+import pypdf
 import pytest
 import time_machine
 
-from billing.models import Invoice
+from billing.models import Invoice, TaxRate
 from billing.views.invoice_files import spreadsheet_safe
 from metering.corrections import void_event
 from tests.billing.books import DEC_2, GRACE, JAN_2, billed, conversation, conversations, happened
-from tests.cast import NOON, a_plan, acme, bolt, subscribed
+from tests.cast import FLAT_RATES, NOON, a_plan, acme, bolt, subscribed
 
 pytestmark = pytest.mark.django_db
 DUE = DEC_2 + GRACE
@@ -44,7 +46,11 @@ def test_an_invoice_shows_its_lines_and_what_is_to_be_paid(caller, november: Inv
     found = caller("read").get(f"/v1/invoices/{november.pk}").json()
     assert (found["number"], found["customer"], found["status"]) == ("INV-000002", "acme", "finalized")
     assert (found["plan"], found["plan_version"], found["kind"]) == ("growth", 1, "cycle")
-    assert (found["total"], found["credit_applied"], found["amount_due"]) == ("49.04", "0.00", "49.04")
+    assert (found["subtotal"], found["total"], found["amount_due"]) == ("49.04", "49.04", "49.04")
+    assert (found["prepaid_applied"], found["credit_applied"], found["amount_credited"]) == ("0.00",) * 3
+    assert (found["reissue_of"], found["reissued_as"], found["void_reason"]) == (None, None, None)
+    assert found["tax"] == {"name": None, "percent": None, "inclusive": False, "amount": "0.00"}
+    assert found["period_index"] == 0
     assert (found["period_start"], found["period_end"]) == ("2026-11-02T12:00:00Z", "2026-12-02T12:00:00Z")
     base, simple = found["lines"]
     assert (base["kind"], base["amount"], base["unit_amount"], base["period_start"]) == (
@@ -93,7 +99,8 @@ def test_a_draft_is_finalized_once(caller, draft: Invoice) -> None:
 
 def test_a_draft_has_no_number(caller, draft: Invoice) -> None:
     found = caller("read").get(f"/v1/invoices/{draft.pk}").json()
-    assert (found["number"], found["status"], found["total"]) == (None, "draft", "49.00")
+    assert (found["number"], found["status"], found["subtotal"]) == (None, "draft", "49.00")
+    assert found["tax"] is None
 
 
 def test_an_unpaid_invoice_is_voided_once(caller, november: Invoice) -> None:
@@ -112,11 +119,71 @@ def test_a_repeated_void_with_its_idempotency_key_gets_the_first_answer(caller, 
     assert answers[0].json() == answers[1].json()
 
 
+def test_the_tax_of_an_invoice_is_shown(caller, settings) -> None:
+    settings.TAX = "fixed"
+    TaxRate.objects.create(name="VAT", percent=Decimal("19"), starts_at=NOON, created_at=NOON)
+    subscribed(acme(), a_plan())
+    (start,) = billed(NOON)
+    found = caller("read").get(f"/v1/invoices/{start.pk}").json()
+    assert found["tax"] == {"name": "VAT", "percent": "19", "inclusive": False, "amount": "9.31"}
+    assert (found["subtotal"], found["total"], found["amount_due"]) == ("49.00", "58.31", "58.31")
+
+
+def test_a_draft_is_edited_line_by_line(caller, draft: Invoice) -> None:
+    both = caller("manage", "read")
+    url = f"/v1/invoices/{draft.pk}"
+    added = both.post(f"{url}/lines", {"description": "Set-up", "unit_amount": "33.335", "quantity": 3})
+    assert (added.status_code, added["Location"], added.json()["subtotal"]) == (201, url, "149.01")
+    line = added.json()["lines"][1]
+    assert (line["kind"], line["amount"], line["quantity"]) == ("one_off", "100.01", 3)
+    body = {"description": "Sorry", "percent": "10", "line": line["id"]}
+    discounted = both.post(f"{url}/discounts", body)
+    assert (discounted.status_code, discounted.json()["subtotal"]) == (201, "139.01")
+    discount = discounted.json()["lines"][2]
+    assert discount["details"]["allocation"] == [{"line": line["id"], "amount": "-10.00"}]
+    assert both.delete(f"{url}/lines/{line['id']}").status_code == 409
+    assert both.delete(f"{url}/lines/{discount['id']}").status_code == 204
+    assert both.delete(f"{url}/lines/{line['id']}").status_code == 204
+    assert both.delete(f"{url}/lines/{line['id']}").status_code == 404
+    assert both.get(url).json()["subtotal"] == "49.00"
+
+
+@pytest.mark.parametrize(
+    ("body", "status"),
+    [
+        ({"description": "x"}, 400),
+        ({"description": "x", "percent": "0"}, 400),
+        ({"description": "x", "percent": "10", "amount": "1.00"}, 400),
+        ({"description": "x", "amount": "0.001"}, 400),
+        ({"description": "", "percent": "10"}, 400),
+        ({"description": "x", "percent": "10", "line": str(uuid.uuid4())}, 404),
+    ],
+)
+def test_a_discount_that_cannot_be_is_refused(caller, draft: Invoice, body: dict, status: int) -> None:
+    assert caller("manage").post(f"/v1/invoices/{draft.pk}/discounts", body).status_code == status
+
+
+def test_a_finalized_invoice_is_not_edited(caller, november: Invoice) -> None:
+    manage, url = caller("manage"), f"/v1/invoices/{november.pk}"
+    line = november.lines.all()[0]
+    assert manage.post(f"{url}/lines", {"description": "x", "unit_amount": "1"}).status_code == 409
+    assert manage.post(f"{url}/discounts", {"description": "x", "percent": "1"}).status_code == 409
+    assert manage.delete(f"{url}/lines/{line.pk}").status_code == 409
+
+
+def test_drafts_are_edited_by_those_who_may_manage(caller, stranger_status, draft: Invoice) -> None:
+    url = f"/v1/invoices/{draft.pk}"
+    for path in ("lines", "discounts"):
+        assert stranger_status(f"{url}/{path}", post=True) == 401
+        assert caller("read").post(f"{url}/{path}", {}).status_code == 403
+    assert caller("read").delete(f"{url}/lines/{draft.lines.all()[0].pk}").status_code == 403
+
+
 def test_a_draft_is_not_voided(caller, draft: Invoice) -> None:
     assert caller("manage").post(f"/v1/invoices/{draft.pk}/void", {}).status_code == 409
 
 
-@pytest.mark.parametrize("path", ["", "/lines.csv", "/conversations.csv"])
+@pytest.mark.parametrize("path", ["", "/lines.csv", "/conversations.csv", "/pdf"])
 def test_invoices_are_for_those_who_may_read(caller, stranger_status, november: Invoice, path: str) -> None:
     url = f"/v1/invoices/{november.pk}{path}"
     assert stranger_status(url) == 401
@@ -156,6 +223,37 @@ def test_the_conversations_behind_an_invoice_as_a_spreadsheet(caller, november: 
         ["c-simple-0", "1", "simple", "1", "1000"],
         ["c-simple-1", "1", "simple", "1", "1000"],
     ]
+
+
+def test_the_spreadsheet_says_which_conversations_were_billable_and_when_they_settled(caller) -> None:
+    office_hours = [{"days": ["mon", "tue", "wed", "thu", "fri"], "from": "08:00", "to": "14:00"}]
+    flat = {"included": 0, "price": {"model": "flat", "unit": "0.02"}}
+    rates = FLAT_RATES | {"simple": flat | {"peak": flat}}
+    subscribed(acme(), a_plan(rates=rates, peak_hours=office_hours, billable_outcomes=["resolved"]))
+    happened(
+        conversation("solved", 1, outcome="resolved"),  # settles on Tuesday at 13:00
+        conversation("evening", 6, outcome="resolved"),
+        conversation("lost", 1, outcome="gave_up"),
+        conversation("large", 1, tier="complex", outcome="resolved"),
+        now=NOON,
+    )
+    cycle = next(invoice for invoice in billed(DUE) if invoice.kind == "cycle")
+    header, *rows = rows_of(caller("read").get(f"/v1/invoices/{cycle.pk}/conversations.csv"))
+    assert header[-3:] == ["outcome", "billable", "band"]
+    assert sorted([row[0], *row[-3:]] for row in rows) == [
+        ["evening", "resolved", "yes", "off_peak"],
+        ["large", "resolved", "yes", ""],
+        ["lost", "gave_up", "no", "peak"],
+        ["solved", "resolved", "yes", "peak"],
+    ]
+
+
+def test_an_invoice_is_downloaded_as_pdf(caller, november: Invoice) -> None:
+    answer = caller("read").get(f"/v1/invoices/{november.pk}/pdf")
+    assert (answer.status_code, answer["Content-Type"]) == (200, "application/pdf")
+    assert answer["Content-Disposition"] == 'inline; filename="INV-000002.pdf"'
+    assert answer.content.startswith(b"%PDF-")
+    assert "INV-000002" in pypdf.PdfReader(io.BytesIO(answer.content)).pages[0].extract_text()
 
 
 def test_a_start_invoice_has_no_conversations_behind_it(caller, november: Invoice) -> None:

@@ -71,6 +71,13 @@ def test_a_scheme_that_rules_the_past_is_late(customer: Customer) -> None:
     assert noted(customer) == [day(3), day(25)]
 
 
+def test_a_scheme_that_only_puts_the_past_into_another_tier_is_late(customer: Customer) -> None:
+    a_scheme(tiers=[("all", None, None)])
+    subscribed(customer, a_plan(tier_scheme="support", rates={"all": "1"}), since=0)
+    settled()
+    assert noted(customer) == [day(25)]
+
+
 def test_what_settles_at_the_reading_or_later_is_not_late(customer: Customer) -> None:
     send([report("x", 176, conversation="next"), report("y", 300, conversation="later")])
     assert noted(customer) == []

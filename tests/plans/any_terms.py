@@ -104,10 +104,10 @@ def cuts(draw: st.DrawFn, *, most: int = 4) -> list[dt.datetime]:
 
 @st.composite
 def paths(draw: st.DrawFn, agreed: st.SearchStrategy[Terms] = ANY_TERMS) -> list[Segment]:
-    """Any number of changes within a period among a few terms, returning to earlier ones or not; each with usage."""
+    """Any number of changes within a period among a few terms, returning to earlier ones or not, with usage between."""
     choice = draw(st.lists(agreed, min_size=1, max_size=3))
     return [
-        Segment(start=start, end=end, terms=draw(st.sampled_from(choice)), counts=draw(counts))
+        Segment(start=start, end=end, terms=draw(st.sampled_from(choice)), counts=draw(counts) if start < end else {})
         for start, end in pairwise(draw(cuts()))
     ]
 

@@ -179,7 +179,17 @@ def test_a_commitment_shrinks_with_a_pause_and_is_one_over_its_segments() -> Non
     segments = halves({"terms": COMMITTED, "counts": {"simple": 20}}, {"terms": COMMITTED, "counts": {"simple": 5}})
     assert lines(bill_period(segments, JUNE))[-1] == ("minimum", 1, "simple", 255)
     paused = [segments[0], Segment(start=MIDDLE, end=JUNE.end, terms=COMMITTED, paused=True)]
-    assert lines(bill_period(paused, JUNE)) == [("usage", 0, "simple", 45), ("minimum", 1, "simple", 105)]
+    assert lines(bill_period(paused, JUNE)) == [("usage", 0, "simple", 45), ("minimum", 0, "simple", 105)]
+    used = [segments[0], replace(paused[1], counts={"simple": 40})]
+    assert lines(bill_period(used, JUNE)) == [("usage", 0, "simple", 45), ("usage", 1, "simple", 130)]
+
+
+def test_a_true_up_belongs_where_the_commitment_accrued_so_it_counts_towards_the_minimum_there() -> None:
+    terms = replace(COMMITTED, minimum=Decimal("2.00"))
+    bill = bill_period(halves({"terms": terms}, {"terms": terms, "paused": True}), JUNE)
+    assert lines(bill) == [("minimum", 0, "simple", 150)]
+    there_and_back = [*whole(terms), Segment(start=JUNE.end, end=JUNE.end, terms=replace(terms, maximum=Decimal(2)))]
+    assert bill_period(there_and_back, JUNE).total == 300
 
 
 def test_nobody_is_committed_to_more_than_the_part_of_a_unit_that_accrued() -> None:

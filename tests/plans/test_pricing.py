@@ -136,7 +136,7 @@ def test_a_line_with_a_commitment_and_rolled_over_units_can_be_redone_with_a_pen
 def test_a_line_that_was_rounded_with_others_says_so() -> None:
     line = priced(Flat(unit=Decimal("0.0125")), 1)
     assert line.explain("USD", 1) == "1 simple conversation: 1 x 0.0125 = 0.0125, rounded to 0.01 USD"
-    assert line.explain("USD", 2).endswith("= 0.0125, rounded with the lines before to 0.02 USD")
+    assert line.explain("USD", 2).endswith("= 0.0125, rounded with other lines to 0.02 USD")
 
 
 def test_conversations_of_a_free_trial_cost_nothing_and_use_nothing() -> None:

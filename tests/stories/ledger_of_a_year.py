@@ -18,6 +18,7 @@ from collections.abc import Iterator
 from decimal import Decimal
 from typing import Any
 
+from billing import wallets
 from billing.billing import bill
 from billing.books import INVARIANTS, check
 from billing.changing import make_change
@@ -116,12 +117,16 @@ class Year:
         """An invoice of this total stands no more."""
         self.sum -= Decimal(total)
 
-    def ends(self, at: str, *, total: str, credit: str = "0.00") -> None:
-        """The tables add up to `total`, so do the books, which are in order; we owe the customer `credit`."""
+    def holds(self, usable: str, *, at: str) -> None:
+        """What the wallet can pay then."""
+        assert self._money(wallets.balance(self.customer, at=self.instant(at)).usable) == usable
+
+    def ends(self, at: str, *, total: str, credit: str | None = None) -> None:
+        """The tables add up to `total`, so do the books, which are in order; we owe the customer `credit`, or nothing."""
         self.says("", at=at)
         assert self.sum == Decimal(total)
         assert self._money(all_billed(self.customer)) == total
-        assert self._money(-balance(self.customer, "credit")) == credit
+        assert self._money(-balance(self.customer, "credit")) == (credit or self._money(0))
         violations = check(self.instant(at), only=BOOKS)
         assert [(found.invariant.name, found.rows) for found in violations] == []
 
@@ -164,7 +169,8 @@ class Year:
         if invoice.tax_name:
             contained = "contained " if invoice.tax_inclusive else ""
             yield "subtotal", self._money(invoice.subtotal)
-            yield f"{contained}{invoice.tax_name} {invoice.tax_percent:g} %", self._money(invoice.tax or 0)
+            percent = (invoice.tax_percent or Decimal(0)).normalize()
+            yield f"{contained}{invoice.tax_name} {percent:f} %", self._money(invoice.tax or 0)
         yield "total", self._money(invoice.total)
         if invoice.prepaid_applied:
             yield "from prepaid credit", self._money(invoice.prepaid_applied)
