@@ -18,7 +18,7 @@ from billing.models import Coupon, Invoice, InvoiceKind, InvoiceLine, InvoiceSta
 from plans.money import EXACT, format_amount, to_minor
 
 MOST_LINES = 200
-"""On one invoice; Stripe takes 250."""
+"""On an invoice to which lines are added by hand; Stripe takes 250."""
 LARGEST_AMOUNT = 10**12
 """Of one line, in minor units."""
 OUT_OF_THE_WAY = 10_000
@@ -128,13 +128,14 @@ def lines_of(draft: Invoice) -> list[InvoiceLine]:
 def write_lines(draft: Invoice, lines: Iterable[InvoiceLine]) -> None:
     """Make these the lines of a locked draft, in the order of the sum. Its subtotal follows, its tax is open again."""
     in_order = sorted(lines, key=lambda line: (ORDER.index(LineKind(line.kind)), _is_on_all(line)))
-    if len(in_order) > MOST_LINES:
-        raise TooManyLines(f"an invoice has at most {MOST_LINES} lines")
+    added = [line for line in in_order if line._state.adding]
+    if added and len(in_order) > MOST_LINES:
+        raise TooManyLines(f"by hand an invoice can be filled up to {MOST_LINES} lines")
     draft.lines.update(position=F("position") + OUT_OF_THE_WAY)
     for position, line in enumerate(in_order):
         line.position = position
     InvoiceLine.objects.bulk_update([line for line in in_order if not line._state.adding], ["position"])
-    InvoiceLine.objects.bulk_create([line for line in in_order if line._state.adding])
+    InvoiceLine.objects.bulk_create(added)
     draft.subtotal = draft.total = sum(line.amount for line in in_order)
     draft.tax = draft.tax_percent = None
     draft.tax_name = draft.tax_reference = ""

@@ -40,7 +40,7 @@ def over(as_of: dt.datetime) -> QuerySet[Grant]:
 
 def _expire(listed: Grant, *, as_of: dt.datetime, now: dt.datetime) -> bool:
     with transaction.atomic():
-        ledger.grant_balances(listed.customer, listed.currency, [listed])
+        ledger.hold(listed.customer, listed.currency)
         grant = over(as_of).filter(pk=listed.pk).first()
         if grant is None:
             return False  # somebody has used it, or was faster

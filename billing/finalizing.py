@@ -7,7 +7,7 @@ stays a draft until it has been asked (`stripe_tax`).
 
 import datetime as dt
 import uuid
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 from django.conf import settings
 from django.db import transaction
@@ -44,10 +44,11 @@ class InvoiceNotVoidable(Exception):
     """Only a finalized invoice that is neither paid nor void can be voided."""
 
 
-def finalize_invoice(invoice_id: uuid.UUID, *, now: dt.datetime) -> Invoice:
+def finalize_invoice(invoice_id: uuid.UUID, *, gross: Callable[[int], int] | None = None, now: dt.datetime) -> Invoice:
     """Number, post and freeze a draft. Raises InvoiceAlreadyFinalized.
 
-    Where Stripe is to be asked for the tax first, it comes back as a draft, and is finalized by the next sweep.
+    Where Stripe is to be asked for the tax first, it comes back as a draft, and is finalized by the next sweep; that
+    has seen more and says how a subtotal grows with tax (`gross`, minor units).
     """
     with transaction.atomic():
         invoice = Invoice.objects.select_for_update(of=["self"]).select_related("customer").get(pk=invoice_id)
@@ -55,7 +56,7 @@ def finalize_invoice(invoice_id: uuid.UUID, *, now: dt.datetime) -> Invoice:
             raise InvoiceAlreadyFinalized(f"invoice {invoice} is {invoice.status}")
         invoice.subtotal = subtotal_of(invoice)
         taxing = taxing_of(invoice, now=now)
-        draws = wallets.draws_for(invoice, invoice.subtotal, taxing.gross, now)
+        draws = wallets.draws_for(invoice, invoice.subtotal, gross or taxing.gross, now)
         promotional = [draw for draw in draws if draw[0].kind == GrantKind.PROMOTIONAL]
         paid = [draw for draw in draws if draw[0].kind == GrantKind.PAID]
         if not taxing.apply(invoice.subtotal - _sum(promotional)):

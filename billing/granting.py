@@ -83,7 +83,7 @@ def void_grant(grant: Grant, *, now: dt.datetime) -> Grant:
     What has been used stays used.
     """
     with transaction.atomic():
-        ledger.grant_balances(grant.customer, grant.currency, [grant])  # its lock comes before that of the grant
+        ledger.hold(grant.customer, grant.currency)  # before the grant is locked
         grant = Grant.objects.select_for_update(of=["self"]).select_related("customer", "invoice").get(pk=grant.pk)
         if grant.voided_at is not None:
             raise GrantNotVoidable("the grant is void already")

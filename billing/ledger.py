@@ -100,6 +100,11 @@ def _side(account: Account) -> Side:
     return account.grant or AccountKind(account.kind)
 
 
+def hold(customer: Customer, currency: str) -> None:
+    """Lock the customer's plain accounts until the transaction ends: nobody else moves its money meanwhile."""
+    _locked_accounts(customer, currency)
+
+
 def credit_balance(customer: Customer, currency: str) -> int:
     """What we owe the customer, in minor units; locks the account, so that it can be spent."""
     (account,) = _locked_accounts(customer, currency, AccountKind.CREDIT)

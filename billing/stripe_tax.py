@@ -12,6 +12,7 @@ import json
 import logging
 import uuid
 from decimal import Decimal
+from functools import partial
 from typing import Any, NamedTuple
 
 import stripe
@@ -22,6 +23,7 @@ from billing.finalizing import finalize_invoice, subtotal_of
 from billing.models import GrantKind, Invoice, InvoiceStatus, StripeCall
 from billing.stripe_gateway import StripeRefused, StripeUnavailable, ask, once, retry_delay, stripe_client
 from billing.stripe_steps import ensure_customer
+from billing.taxes import in_proportion
 from plans.models import Customer, TaxExempt
 
 log = logging.getLogger(__name__)
@@ -94,7 +96,8 @@ def _tax_and_finalize(client: stripe.StripeClient, draft: Invoice, now: dt.datet
             continue
         if taxed:
             _write_down(draft, taxed, answers[taxed])
-        if finalize_invoice(draft.pk, now=now).status != InvoiceStatus.DRAFT:
+        known = dict(answers)
+        if finalize_invoice(draft.pk, gross=partial(_gross, known), now=now).status != InvoiceStatus.DRAFT:
             return
         answers = {}  # it has changed since
     _put_off(draft, now + ASK_AGAIN_AFTER)
@@ -112,8 +115,12 @@ def _to_be_taxed(draft_id: uuid.UUID, answers: dict[int, Answer], now: dt.dateti
         if draft is None:
             return None
         subtotal = subtotal_of(draft)
-        draws = wallets.draws_for(draft, subtotal, lambda net: net + estimate(answers, net), now)
+        draws = wallets.draws_for(draft, subtotal, partial(_gross, answers), now)
         return subtotal - sum(amount for grant, amount in draws if grant.kind == GrantKind.PROMOTIONAL)
+
+
+def _gross(answers: dict[int, Answer], subtotal: int) -> int:
+    return subtotal + estimate(answers, subtotal)
 
 
 def estimate(answers: dict[int, Answer], subtotal: int) -> int:
@@ -121,7 +128,7 @@ def estimate(answers: dict[int, Answer], subtotal: int) -> int:
     if not answers:
         return 0
     nearest = min(answers, key=lambda known: abs(known - subtotal))
-    return answers[nearest].tax * subtotal // nearest
+    return in_proportion(answers[nearest].tax, nearest, subtotal)
 
 
 # --- the question ---------------------------------------------------------------------------------------------------

@@ -106,8 +106,11 @@ def _gross_at_stripe(invoice: Invoice, subtotal: int) -> int:
     how much is still to be paid; less is as good as nothing, so that credit does not lead away from what is known.
     """
     asked = asked_about(invoice)
-    if asked is None:
+    if asked is None or invoice.tax is None:
         return subtotal
-    if subtotal < asked:
-        return 0
-    return max(invoice.total, invoice.total * subtotal // asked) if asked > 0 else invoice.total
+    return 0 if subtotal < asked else subtotal + in_proportion(invoice.tax, asked, subtotal)
+
+
+def in_proportion(tax: int, known: int, subtotal: int) -> int:
+    """The tax on a subtotal, by that on another one; minor units. It never falls as the subtotal grows."""
+    return (2 * tax * subtotal + known) // (2 * known)

@@ -52,7 +52,8 @@ def draws_for(
     """
     if invoice.kind == InvoiceKind.TOP_UP:
         return []
-    grants = {grant.pk: grant for grant in usable_for(invoice, now=now)}
+    ledger.hold(invoice.customer, invoice.currency)
+    grants = {grant.pk: grant for grant in usable_for(invoice, now=now).filter(FILLED)}
     balances = ledger.grant_balances(invoice.customer, invoice.currency, grants.values())
     purses = [_purse(grant, balances[grant.pk]) for grant in grants.values()]
     drawn = draw(purses, subtotal, gross, unit=smallest_charge(invoice.currency))
@@ -60,7 +61,7 @@ def draws_for(
 
 
 def usable_for(invoice: Invoice, *, now: dt.datetime) -> QuerySet[Grant]:
-    """The grants that may pay an invoice that is finalized `now`, empty ones among them."""
+    """The grants that may pay an invoice that is finalized `now`, if anything is left of them."""
     if invoice.kind in BILLED_AT_ONCE:
         begun, since = Q(effective_at__lte=now), invoice.created_at
     else:

@@ -6,17 +6,19 @@ import uuid
 from typing import Any
 
 import msgspec
+from msgspec.structs import replace
 
 from metering import event_rows
 from metering.boundaries import NEVER_ENDING
 from metering.models import Conversation
 from metering.sittings import AGREED_FIELDS, FOLDED_FIELDS, Sitting
 from metering.tiering import Explanation, TierLimits, TierRules, classify, count_tokens, count_turns, explain
+from plans.meters import meter_of, meters_of
 from plans.models import Customer, TierSchemeVersion
 from plans.periods import agreement_at
 from plans.schemes import version_in_force
 from plans.subscribing import live_subscription
-from plans.terms import terms_to_json
+from plans.terms import PEAK, POOL, terms_to_json
 
 
 class Tiering(msgspec.Struct, frozen=True):
@@ -28,13 +30,20 @@ class Tiering(msgspec.Struct, frozen=True):
 
 
 class TierPrice(msgspec.Struct, frozen=True):
-    """What the customer's plan says of a tier: so many included each period, then this price."""
+    """What the customer's plan says of a conversation: so many included each period, then this price.
+
+    `meter` is what it is counted by: its tier, "tier@peak" at peak hours, or "pool", of which it takes `credits`.
+    Where its outcome costs nothing it is not `billable`.
+    """
 
     plan: str
     plan_version: int
     currency: str
+    meter: str
     included: int
     price: dict[str, Any]
+    credits: int | None = None
+    billable: bool = True
 
 
 def tiering_of(conversation: Conversation, *, now: dt.datetime) -> Tiering:
@@ -55,17 +64,35 @@ def explain_conversation(conversation: Conversation, *, now: dt.datetime) -> Exp
     return explain(sitting_of(conversation), events, rules_for(conversation, now=now))
 
 
-def price_of_tier(customer: Customer, tier: str, *, at: dt.datetime) -> TierPrice | None:
-    """What the plan in force at an instant charges for the tier; None without a subscription then."""
+def price_of_tier(customer: Customer, tier: str, *, at: dt.datetime, outcome: str | None = None) -> TierPrice | None:
+    """What the plan in force at an instant charges for a conversation of the tier that settles then.
+
+    None without a subscription then, or where the plan does not price the tier.
+    """
     subscription = live_subscription(customer, at=at)
     if subscription is None:
         return None
     agreed = agreement_at(subscription, at)
-    if tier not in agreed.terms.rates:
+    terms, written = agreed.terms, terms_to_json(agreed.terms)
+    counted_by = meter_of(meters_of(terms, subscription.timezone), tier, outcome, at)
+    price = TierPrice(
+        plan=agreed.plan_version.plan.code,
+        plan_version=agreed.plan_version.version,
+        currency=terms.currency,
+        meter=counted_by or tier,
+        included=0,
+        price={},
+        billable=counted_by is not None,
+    )
+    if terms.pool is not None and tier in terms.pool.weights:
+        pool = written["pool"]
+        weight = terms.pool.weights[tier]
+        return replace(price, meter=POOL, included=pool["credits"], price=pool["overage"], credits=weight)
+    if tier not in terms.rates:
         return None
-    rate = terms_to_json(agreed.terms)["rates"][tier]
-    version = agreed.plan_version
-    return TierPrice(version.plan.code, version.version, agreed.terms.currency, rate["included"], rate["price"])
+    rate = written["rates"][tier]
+    rate = rate["peak"] if price.meter.endswith(PEAK) else rate
+    return replace(price, included=rate["included"], price=rate["price"])
 
 
 def rules_for(conversation: Conversation, *, now: dt.datetime) -> TierRules:

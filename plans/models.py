@@ -219,10 +219,10 @@ class SubscriptionPhase(models.Model):
 
 
 class SchemeChange(models.Model):
-    """Work to be done: from `since` on another tier scheme rules this customer's conversations.
+    """Work to be done: what is agreed about this customer's conversations from `since` on has changed.
 
-    Written in the transaction that changes a subscription; metering cuts the customer's references anew and
-    deletes the row.
+    Another tier scheme rules them, or the subscription ends at another instant. Written in the transaction that changes
+    the subscription; metering cuts the customer's references anew and deletes the row.
     """
 
     id = models.UUIDField(primary_key=True, default=uuid7, editable=False)

@@ -165,7 +165,7 @@ class OneConversation(Endpoint):
         if conversation is None:
             raise not_found("There is no such conversation.")
         explained = explain_conversation(conversation, now=timezone.now())
-        price = price_of_tier(conversation.customer, explained.tier, at=conversation.settles_at)
+        price = price_of_tier(conversation.customer, explained.tier, at=conversation.settles_at, outcome=conversation.outcome)
         return ExplainedConversationOut(
             **_fields(conversation),
             explanation=PricedExplanation(**msgspec.structs.asdict(explained), price=price),

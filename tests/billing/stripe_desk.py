@@ -197,6 +197,7 @@ def open_desk(committed: None, settings: Any, stripe_at_hand: tuple[StripeSandbo
     settings.STRIPE_API_KEY, settings.STRIPE_API_BASE = "sk_test_parley", sandbox.url
     settings.STRIPE_WEBHOOK_SECRET = SECRET
     settings.INVOICE_NUMBER_PREFIX = next(PREFIXES)
+    settings.CREDIT_NOTE_NUMBER_PREFIX = f"CN-{settings.INVOICE_NUMBER_PREFIX}"
     yield Desk(sandbox, clock)
     sandbox.faults.clear()
 

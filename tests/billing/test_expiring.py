@@ -6,9 +6,12 @@ from typing import Any
 import pytest
 from django.db import connection
 
+from billing.billing import bill
 from billing.expiring import expire_grants
 from billing.finalizing import finalize_invoice
 from billing.granting import void_grant
+from billing.models import Invoice
+from plans.changing import cancel
 from plans.subscribing import subscribe
 from tests.billing.books import DEC_2, GRACE, JAN_2, balance, billed, conversations, happened
 from tests.billing.purse import (
@@ -114,6 +117,22 @@ def test_credit_does_not_wait_for_the_subscription_of_somebody_else_or_of_later(
     assert expired(NOON + 2 * DAY) == 1
 
 
+def test_credit_does_not_wait_for_a_subscription_that_has_ended_and_is_billed() -> None:
+    subscription = subscribed(acme(), a_plan(base_fee="0"))
+    cancel(subscription.pk, when="period_end", now=NOON)
+    present(500, expires_at=DEC_2 + DAY)
+    assert expired(DEC_2 + DAY) == 0
+    billed(DEC_2 + DAY)
+    assert expired(DEC_2 + DAY) == 1
+
+
+def test_credit_does_not_wait_for_a_subscription_that_was_withdrawn() -> None:
+    subscription = subscribe(acme(), a_plan(), version=None, starts_at=NOON + DAY, now=NOON)
+    cancel(subscription.pk, when="now", now=NOON)
+    present(500, expires_at=NOON + 2 * DAY)
+    assert expired(NOON + 2 * DAY) == 1
+
+
 def test_credit_waits_for_a_draft_from_before_it_expired() -> None:
     draft = drafted(200)
     grant = prepaid(500, expires_at=NOON + DAY)
@@ -128,6 +147,16 @@ def test_credit_does_not_wait_for_a_draft_that_it_cannot_pay() -> None:
     drafted(200, now=NOON + DAY)
     drafted(200, bolt())
     assert expired(NOON + 2 * DAY) == 1
+
+
+def test_credit_waits_for_a_draft_of_a_period_to_come_that_was_made_before_it_expired(settings: Any) -> None:
+    settings.HOLD_DRAFTS = True
+    subscribe(acme(), a_plan(), version=None, starts_at=NOON + 3 * DAY, now=NOON)
+    grant = present(500, expires_at=NOON + DAY)
+    bill(as_of=NOON + 3 * DAY, now=NOON)
+    assert expired(NOON + 2 * DAY) == 0
+    finalize_invoice(Invoice.objects.get().pk, now=NOON + 4 * DAY)
+    assert used(grant) == 500
 
 
 def test_a_held_draft_of_a_period_keeps_the_credit_that_is_to_pay_it(settings: Any) -> None:

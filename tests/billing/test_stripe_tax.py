@@ -2,9 +2,11 @@
 
 import datetime as dt
 import json
+from decimal import Decimal
 from typing import Any
 
 import pytest
+from django.conf import settings
 
 from billing.credit_notes import credit_note
 from billing.editing import add_line
@@ -67,17 +69,12 @@ def taxed(invoice: Invoice) -> tuple[int, int | None, int]:
 def recorded(desk: Desk) -> dict[str, tuple[int, int]]:
     """What Stripe has on record: reference -> net and tax."""
     rows = desk.stripe._server.store.rows("SELECT body FROM objects WHERE kind = 'tax.transaction'")
-    found = [json.loads(row["body"]) for row in rows]
-    prefix = Invoice.objects.exclude(number=None).values_list("number", flat=True)
-    ours = {number.split("-")[0] for number in prefix} | {"CN"}
-    return {
-        one["reference"]: (
-            sum(line["amount"] for line in one["line_items"]),
-            sum(x["amount_tax"] for x in one["line_items"]),
-        )
-        for one in found
-        if one["reference"].split("-")[0] in ours
-    }
+    found = {}
+    for one in (json.loads(row["body"]) for row in rows):
+        if settings.INVOICE_NUMBER_PREFIX in one["reference"]:  # Stripe is that of all tests of this module
+            lines = one["line_items"]
+            found[one["reference"]] = sum(x["amount"] for x in lines), sum(x["amount_tax"] for x in lines)
+    return found
 
 
 def calculations(desk: Desk) -> int:
@@ -193,7 +190,7 @@ def test_a_draft_that_changes_after_the_answer_is_asked_about_again(desk: Desk, 
 
     def and_a_line_is_added(self: Any, *args: Any) -> Any:
         monkeypatch.undo()
-        add_line(draft.pk, description="More", quantity=1, unit_amount=500, now=desk.now)
+        add_line(draft.pk, description="More", quantity=1, unit_amount=Decimal(500), now=desk.now)
         return retrieve(self, *args)
 
     monkeypatch.setattr(calculated, "retrieve", and_a_line_is_added)
@@ -222,7 +219,7 @@ def test_credit_that_is_given_after_the_answer_is_asked_about_again(desk: Desk, 
 def test_an_answer_is_kept_for_the_draft_as_it_is(desk: Desk) -> None:
     draft = asked_for(desk, 1000, customer=german(country="US"))
     Invoice.objects.filter(pk=draft.pk).update(tax=100, tax_reference="taxcalc_1", total=1100, tax_name="VAT")
-    add_line(draft.pk, description="More", quantity=1, unit_amount=5, now=desk.now)
+    add_line(draft.pk, description="More", quantity=1, unit_amount=Decimal(5), now=desk.now)
     assert finalize_invoice(draft.pk, now=desk.now).status == "draft"
 
 
@@ -269,7 +266,7 @@ def test_stripe_is_asked_once_for_one_answer(desk: Desk) -> None:
 
 def test_the_tax_between_answers_is_reckoned_in_proportion() -> None:
     known = {1000: Answer("a", 190, "VAT", None), 500: Answer("b", 96, "VAT", None)}
-    assert [estimate(known, subtotal) for subtotal in (1000, 999, 500, 400, 0)] == [190, 189, 96, 76, 0]
+    assert [estimate(known, subtotal) for subtotal in (1000, 999, 500, 400, 0)] == [190, 190, 96, 77, 0]
     assert estimate({}, 1000) == 0
 
 
@@ -289,8 +286,7 @@ def test_a_void_invoice_is_taken_back_whole(desk: Desk) -> None:
     assert balance(german(), "tax") == 0
 
 
-def test_credit_notes_take_their_parts_back_and_voiding_the_rest(desk: Desk, settings: Any) -> None:
-    settings.CREDIT_NOTE_NUMBER_PREFIX = f"CN-{settings.INVOICE_NUMBER_PREFIX}"
+def test_credit_notes_take_their_parts_back_and_voiding_the_rest(desk: Desk) -> None:
     invoice = asked_for(desk, 1000)
     notes = [credit_note(invoice, reason="wrong", amount=amount, now=desk.now) for amount in (333, 100)]
     void_invoice(invoice.pk, reason="wrong", now=desk.now)
@@ -339,8 +335,9 @@ def test_a_note_waits_until_its_invoice_is_recorded(desk: Desk) -> None:
     StripeCall.objects.filter(step="tax").update(not_before=desk.now + dt.timedelta(minutes=1))
     assert record_due(now=desk.now) == 1
     assert recorded(desk) == {}
-    desk.pass_time(minutes=2)
-    desk.tax()
+    for _ in range(2):
+        desk.pass_time(minutes=2)
+        desk.tax()
     assert sorted(recorded(desk).values()) == [(-100, -19), (1000, 190)]
 
 

@@ -4,6 +4,8 @@ Unless a block says otherwise it is about November 2026 in UTC, which has 30 day
 """
 
 import datetime as dt
+import itertools
+import json
 import re
 from collections.abc import Iterator
 from decimal import Decimal
@@ -12,13 +14,14 @@ import pytest
 
 from plans.charges import Charge, PeriodBill, PeriodDiscount, Segment
 from plans.money import format_amount
-from plans.period_bill import NOTHING_ROLLED, Layer, Layers, bill_period
+from plans.period_bill import NOTHING_ROLLED, Layers, bill_period
 from plans.proration import Span
 from plans.terms_reading import InvalidTerms, parse_terms
-from tests.docs.page import COUNT, MONEY, Block, counted, instant, matched, minor, raw_terms, terms, whole
+from tests.docs.page import MONEY, Block, counted, matched, minor, raw_terms, terms
 
+DAY = dt.timedelta(days=1)
 NOVEMBER = (dt.datetime(2026, 11, 1, tzinfo=dt.UTC), dt.datetime(2026, 12, 1, tzinfo=dt.UTC))
-GIVEN = ("counted ", "from ", "discount ", "rolled over ")
+GIVEN = ("counted ", "from ", "discount ")
 """What the lines begin with that say what happened; the others say what it comes to."""
 
 
@@ -40,19 +43,21 @@ def the_terms(block: Block) -> list[str]:
 def refused(block: Block) -> list[str]:
     """Members that cannot be agreed to, added to known terms, and every mistake."""
     written, name = block.lines[0], matched(r"like (\w+)", block.name)[0]
-    from json import loads
-
     with pytest.raises(InvalidTerms) as found:
-        parse_terms(raw_terms(name) | loads(written))
+        parse_terms(raw_terms(name) | json.loads(written))
     return [written, *(f"{pointer}: {detail}" for pointer, detail in found.value.errors)]
 
 
 def bill(block: Block) -> list[str]:
-    """What happened in a month, and every charge of its bill."""
-    given = [line for line in block.lines if line.startswith(GIVEN)]
-    segments = list(_segments(block.name, given))
-    owed = bill_period(segments, MONTH, discounts=list(_discounts(given)), rolled=_rolled(given))
-    return [*given, *_charges(owed, segments[0].terms.currency), *handed_on(owed)]
+    """What happened in a month, and every charge of its bill; then, maybe, another month instead."""
+    told: list[str] = []
+    for said, lines in itertools.groupby(block.lines, key=lambda line: line.startswith(GIVEN)):
+        if said:
+            given = list(lines)
+            segments = list(_segments(block.name, given))
+            owed = bill_period(segments, MONTH, discounts=list(_discounts(given)))
+            told += [*given, *_charges(owed, segments[0].terms.currency)]
+    return told
 
 
 def adjustment(block: Block) -> list[str]:
@@ -81,20 +86,14 @@ def whole_month(name: str, counts: dict[str, int], rolled: Layers = NOTHING_ROLL
     return bill_period([Segment(start=MONTH.start, end=MONTH.end, terms=terms(name), counts=counts)], MONTH, rolled=rolled)
 
 
-def handed_on(owed: PeriodBill) -> Iterator[str]:
-    for meter, layers in owed.rolled.items():
-        for layer in layers:
-            yield f"hands on {layer.quantity:,} {meter} for {layer.periods_left} periods"
-
-
 def _segments(name: str, given: list[str]) -> Iterator[Segment]:
     """ "counted  12 simple" is the whole month by the terms of the block's name; or one stretch after the other."""
     if given[0].startswith("counted "):
         (listed,) = matched(r"counted  (.+)", given[0])
         yield Segment(start=MONTH.start, end=MONTH.end, terms=terms(name), counts=counted(listed))
         return
-    said = [matched(r"from (.+?) on (\w+)(, paused|, in trial)?: (.+)", line) for line in given if line[:5] == "from "]
-    starts = [instant(f"2026-11-{when}") for when, *_ in said]
+    said = [matched(r"from (\d+) November on (\w+)(, paused|, in trial)?: (.+)", line) for line in given if line[:5] == "from "]
+    starts = [MONTH.start + (int(day) - 1) * DAY for day, *_ in said]
     for (_, agreed, state, listed), start, end in zip(said, starts, [*starts[1:], MONTH.end], strict=True):
         how = {"paused": state == ", paused", "trial": state == ", in trial"}
         yield Segment(start=start, end=end, terms=terms(agreed), counts=counted(listed), **how)
@@ -115,15 +114,6 @@ def _discounts(given: list[str]) -> Iterator[PeriodDiscount]:
                 on={"everything": "all", "the base fee": "base_fee"}.get(what, "usage"),  # type: ignore[arg-type]
                 tiers=tiers,
             )
-
-
-def _rolled(given: list[str]) -> Layers:
-    rolled: dict[str, tuple[Layer, ...]] = {}
-    for line in given:
-        if line.startswith("rolled over "):
-            number, meter, periods = matched(rf"rolled over  ({COUNT}) ([\w@]+) for (\d+) periods", line)
-            rolled[meter] = (*rolled.get(meter, ()), Layer(int(periods), whole(number)))
-    return rolled
 
 
 def _charges(owed: PeriodBill, currency: str) -> Iterator[str]:

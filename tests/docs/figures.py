@@ -11,7 +11,7 @@ from fractions import Fraction
 from functools import partial
 
 from plans.burning import Purse, draw
-from plans.calendar import Anchor, Period, boundary
+from plans.calendar import Anchor, Period, boundary, time_zone
 from plans.meters import meter_of, meters_of
 from plans.money import format_amount, round_half_away, smallest_charge, to_minor
 from plans.proration import prorate
@@ -35,10 +35,9 @@ def periods(block: Block) -> list[str]:
     anchor = Anchor(dt.datetime.fromisoformat(start), zone)
 
     def begins(line: str) -> str:
-        index, written = matched(r"(\d+) (\S+)", line)
-        begun = boundary(anchor, interval, int(index)).astimezone(dt.datetime.fromisoformat(written).tzinfo)
-        shown = begun.isoformat(timespec="minutes")
-        return f"{index} {shown.replace('+00:00', 'Z') if written.endswith('Z') else shown}"
+        index, _ = matched(r"(\d+) (\S+)", line)
+        begun = boundary(anchor, interval, int(index)).astimezone(time_zone(zone))
+        return f"{index} {begun.isoformat(timespec='minutes').replace('+00:00', 'Z')}"
 
     return [block.lines[0], *map(begins, block.lines[1:])]
 

@@ -1,7 +1,7 @@
 """What is in docs/pricing.md? Its fenced blocks, how figures are written in them, and the terms that they agree.
 
 A block's first line is its kind and its name: "terms growth". "terms big like small" agrees what small does, but for
-the members that it names.
+the members and the rates that it names.
 """
 
 import datetime as dt
@@ -55,7 +55,10 @@ def raw_terms(name: str) -> dict[str, Any]:
     (block,) = (block for block in blocks() if block.kind == "terms" and block.name.split(" like ")[0] == name)
     written: dict[str, Any] = json.loads("".join(block.lines))
     _, _, other = block.name.partition(" like ")
-    return raw_terms(other) | written if other else written
+    if not other:
+        return written
+    rates = raw_terms(other)["rates"] | written.get("rates", {})
+    return raw_terms(other) | written | {"rates": rates}
 
 
 @cache

@@ -1,8 +1,9 @@
 """What do the blocks of the kind "story" say? Acme's days, played against the database, and all that is invoiced.
 
 A line that begins with a date is something that happens then, in UTC; what follows it, indented, is what it brought:
-every invoice, draft and credit note that is new or has changed, line by line, and what Acme's wallet and credit balance
-hold where that has changed. After each thing the sweeps run as they do in production. A line "# ..." is a sum.
+every invoice, draft and credit note that is new or has changed, line by line (the total of a single line is left
+out), and what Acme's wallet and credit balance hold where that has changed. After each thing the sweeps run as they do
+in production. A line "# ..." is a sum.
 """
 
 import datetime as dt
@@ -16,7 +17,6 @@ from billing.billing import bill
 from billing.changing import make_change
 from billing.coupons import create_coupon, redeem
 from billing.credit_notes import credit_note
-from billing.creditable import still_due
 from billing.editing import add_discount, add_line
 from billing.expiring import expire_grants
 from billing.finalizing import finalize_invoice, void_invoice
@@ -224,8 +224,9 @@ class Story:
         before = self.shown or {"wallet": [self._row("wallet", 0)], "credit": [self._row("credit balance", 0)]}
         self.shown = now
         for key, rows in now.items():
+            same = rows[1:] and any(rows[1:] == known[1:] for known in before.values())
             if before.get(key) != rows:
-                yield from rows
+                yield from [f"{rows[0]}, as above"] if same else rows
 
     def _printed(self, invoice: Invoice) -> Iterator[str]:
         number = int((invoice.number or "0").rpartition("-")[2])
@@ -236,10 +237,12 @@ class Story:
         yield f"  {heading}"
         for line in invoice.lines.all():
             yield self._row(f"  {line.description}", line.amount)
+        if invoice.lines.count() == 1 and invoice.amount_due == invoice.total == invoice.subtotal:
+            return
         if invoice.tax:
             yield self._row("  subtotal", invoice.subtotal)
             contained = "contained " if invoice.tax_inclusive else ""
-            yield self._row(f"  {contained}{invoice.tax_name} {invoice.tax_percent:g}%", invoice.tax)
+            yield self._row(f"  {contained}{invoice.tax_name} {(invoice.tax_percent or Decimal(0)).normalize():f}%", invoice.tax)
         yield self._row("  total", invoice.total)
         applied = {"from the wallet": invoice.prepaid_applied, "from the credit balance": invoice.credit_applied}
         for name, amount in applied.items():
@@ -255,13 +258,11 @@ class Story:
             yield self._row(f"  {line.invoice_line.description}", line.amount)
         if note.tax:
             yield self._row("  tax", note.tax)
-        yield self._row("  total", note.total)
+            yield self._row("  total", note.total)
         ways = {"off what is due": note.off_due, "refunded": note.refunded, "to the credit balance": note.credited}
         for name, amount in ways.items():
             if amount:
                 yield self._row(f"  {name}", amount)
-        if note.off_due:
-            yield self._row("  still due", still_due(note.invoice))
 
     def _row(self, words: str, amount: int) -> str:
         money = format_amount(amount, "USD")

@@ -71,9 +71,9 @@ def test_a_scheme_that_rules_the_past_is_late(customer: Customer) -> None:
     assert noted(customer) == [day(3), day(25)]
 
 
-def test_a_scheme_that_only_puts_the_past_into_another_tier_is_late(customer: Customer) -> None:
+def test_a_scheme_that_puts_into_another_tier_what_it_does_not_cut_is_late(customer: Customer) -> None:
     a_scheme(tiers=[("all", None, None)])
-    subscribed(customer, a_plan(tier_scheme="support", rates={"all": "1"}), since=0)
+    subscribed(customer, a_plan(tier_scheme="support", rates={"all": "1"}), since=10)
     settled()
     assert noted(customer) == [day(25)]
 

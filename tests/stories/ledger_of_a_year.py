@@ -122,13 +122,13 @@ class Year:
         assert self._money(wallets.balance(self.customer, at=self.instant(at)).usable) == usable
 
     def ends(self, at: str, *, total: str, credit: str | None = None) -> None:
-        """The tables add up to `total`, so do the books, which are in order; we owe the customer `credit`, or nothing."""
+        """The tables add up to `total`, so do the books, which are in order; what we owe then is `credit`."""
         self.says("", at=at)
         assert self.sum == Decimal(total)
         assert self._money(all_billed(self.customer)) == total
         assert self._money(-balance(self.customer, "credit")) == (credit or self._money(0))
         violations = check(self.instant(at), only=BOOKS)
-        assert [(found.invariant.name, found.rows) for found in violations] == []
+        assert {found.invariant.name: found.rows for found in violations} == {}
 
     # How
 

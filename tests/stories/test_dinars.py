@@ -7,6 +7,7 @@ a standard one 2.000. VAT is added: 5 %, from July on 7.5 %; from September on C
 from decimal import Decimal
 
 import pytest
+from pytest_django import Settings
 
 from billing.taxes import add_tax_rate
 from plans.customers import change_customer
@@ -24,7 +25,7 @@ RATES = {
 }
 
 
-def test_a_year_in_dinars(settings: pytest.FixtureRequest) -> None:
+def test_a_year_in_dinars(settings: Settings) -> None:
     settings.TAX = "fixed"
     year = Year(cleo(currency="KWD", country="KW", timezone="Asia/Kuwait"))
     vat = {"country": "KW", "name": "VAT", "inclusive": False, "now": NOON}

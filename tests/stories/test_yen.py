@@ -1,10 +1,14 @@
-"""Cleo in Tokyo pays in yen, which have no decimals: a tenth off for three months, a minimum, a cap, and tax in the price.
+"""Cleo in Tokyo pays in yen, which have no decimals: a discount, a minimum, a cap, and tax in the price.
 
 The plan costs 4900 a month and includes 5 simple conversations; a further one costs 33.3, a standard one 70.5. A month
-comes to 5000 at least and 6000 at most. All prices contain 10 % consumption tax: an eleventh of what is paid.
+comes to 5000 at least and 6000 at most. A coupon takes off a
+tenth for three months. All prices contain 10 % consumption tax: an eleventh of what is paid.
 """
 
+from decimal import Decimal
+
 import pytest
+from pytest_django import Settings
 
 from billing.taxes import add_tax_rate
 from tests.billing.discounts import a_coupon, redeemed
@@ -21,9 +25,9 @@ RATES = {
 }
 
 
-def test_a_year_in_yen(settings: pytest.FixtureRequest) -> None:
+def test_a_year_in_yen(settings: Settings) -> None:
     settings.TAX = "fixed"
-    add_tax_rate(country="JP", name="Consumption tax", percent=10, inclusive=True, starts_at=NOON, now=NOON)
+    add_tax_rate(country="JP", name="Consumption tax", percent=Decimal(10), inclusive=True, starts_at=NOON, now=NOON)
     year = Year(cleo(currency="JPY", country="JP", timezone="Asia/Tokyo"))
     plan = a_plan("kyoto", currency="JPY", base_fee="4900", rates=RATES, minimum="5000", maximum="6000")
     redeemed(a_coupon(duration="repeating", periods=3), year.begins(plan, "2027-01-01 00:00"))
@@ -97,7 +101,7 @@ def test_a_year_in_yen(settings: pytest.FixtureRequest) -> None:
           total                                                                                 5000
           due                                                                                   5000
 
-        # May: 4900 + 1166 = 6066. Tax 6000 / 11 = 545.5 would be 546 from 545.5 on; it is 545.45.
+        # May: 4900 + 1166 = 6066. Tax 6000 / 11 = 545.45
         invoice 6, cycle, 01 May 2027 to 31 May 2027
           Kyoto, base fee 01 Jun 2027 to 30 Jun 2027                                            4900
           40 simple conversations: 5 included, 35 x 33.3 = 1165.5, rounded to 1166 JPY          1166
