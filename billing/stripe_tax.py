@@ -96,8 +96,7 @@ def _tax_and_finalize(client: stripe.StripeClient, draft: Invoice, now: dt.datet
             continue
         if taxed:
             _write_down(draft, taxed, answers[taxed])
-        known = dict(answers)
-        if finalize_invoice(draft.pk, gross=partial(_gross, known), now=now).status != InvoiceStatus.DRAFT:
+        if finalize_invoice(draft.pk, gross=partial(_gross, answers), now=now).status != InvoiceStatus.DRAFT:
             return
         answers = {}  # it has changed since
     _put_off(draft, now + ASK_AGAIN_AFTER)

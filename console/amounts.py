@@ -21,6 +21,11 @@ def exact_price(amount: Decimal | None, currency: str) -> str:
     return "" if amount is None else f"{format_price(amount, currency)} {currency}"
 
 
+def percentage(percent: Decimal) -> str:
+    """A percentage for people: "7.5 %"."""
+    return f"{percent.normalize():f} %"
+
+
 def supplier_cost(nanos: int | None) -> str:
     """What a call cost us, from nano-dollars: "0.0001089 USD", or "unpriced"."""
     return UNPRICED if nanos is None else exact_price(Decimal(nanos).scaleb(-9), "USD")

@@ -17,7 +17,8 @@ SHOWN_EVENTS = 500
 def follow_conversation(conversation: Conversation, *, now: dt.datetime) -> dict[str, Any]:
     """A sitting's fold, tier, price, events and invoice lines, for its page."""
     explanation = explain_conversation(conversation, now=now)
-    price = price_of_tier(conversation.customer, explanation.tier, at=conversation.settles_at)
+    settles_at, outcome = conversation.settles_at, conversation.outcome
+    price = price_of_tier(conversation.customer, explanation.tier, at=settles_at, outcome=outcome)
     events = events_of(conversation)
     return {
         "conversation": conversation,

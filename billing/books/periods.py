@@ -32,6 +32,21 @@ LEFT JOIN (SELECT subscription_id, count(*) AS cycles FROM billing_invoice WHERE
     GROUP BY subscription_id) billed ON billed.subscription_id = subscription.id
 WHERE greatest(schedule.next_period, 0) <> coalesce(billed.cycles, 0)
 """
+PHASES_TILE = """
+WITH lived AS (
+    SELECT subscription_id, starts_at, ends_at, lag(ends_at) OVER own AS previous_end,
+        lead(starts_at) OVER own AS next_start
+    FROM plans_subscriptionphase WHERE ends_at IS NULL OR ends_at > starts_at
+    WINDOW own AS (PARTITION BY subscription_id ORDER BY starts_at)
+)
+SELECT customer.key AS customer, subscription.starts_at, subscription.ends_at, lived.starts_at AS phase_starts_at,
+    lived.ends_at AS phase_ends_at
+FROM plans_subscription subscription JOIN plans_customer customer ON customer.id = subscription.customer_id
+LEFT JOIN lived ON lived.subscription_id = subscription.id
+WHERE CASE WHEN lived.subscription_id IS NULL THEN subscription.ends_at IS DISTINCT FROM subscription.starts_at
+    ELSE lived.starts_at <> coalesce(lived.previous_end, subscription.starts_at)
+      OR lived.next_start IS NULL AND lived.ends_at IS DISTINCT FROM subscription.ends_at END
+"""
 UNSCHEDULED = """
 SELECT customer.key AS customer, subscription.starts_at, subscription.ends_at
 FROM plans_subscription subscription JOIN plans_customer customer ON customer.id = subscription.customer_id
@@ -150,6 +165,11 @@ PERIODS = (
         "schedule_is_due_when_its_period_is_over",
         "A subscription is due when it starts, changes, or when its next period and the grace are over.",
         due_at_another_time,
+    ),
+    Invariant(
+        "phases_tile_the_life_of_a_subscription",
+        "The phases of a subscription follow each other from its start to its end, without gap or overlap.",
+        PHASES_TILE,
     ),
     Invariant(
         "base_fees_are_billed_as_agreed",

@@ -165,7 +165,8 @@ class OneConversation(Endpoint):
         if conversation is None:
             raise not_found("There is no such conversation.")
         explained = explain_conversation(conversation, now=timezone.now())
-        price = price_of_tier(conversation.customer, explained.tier, at=conversation.settles_at, outcome=conversation.outcome)
+        settles_at, outcome = conversation.settles_at, conversation.outcome
+        price = price_of_tier(conversation.customer, explained.tier, at=settles_at, outcome=outcome)
         return ExplainedConversationOut(
             **_fields(conversation),
             explanation=PricedExplanation(**msgspec.structs.asdict(explained), price=price),

@@ -117,9 +117,9 @@ PRICES = {
         UPDATE billing_invoiceline SET details = jsonb_set(details, '{overage}', '99') WHERE kind = 'usage'""",
     "base_fee_line_is_the_fee_of_the_terms": """
         UPDATE billing_invoiceline SET amount = amount - 1 WHERE kind = 'base_fee'""",
-    "adjustment_is_what_its_counts_cost_less_what_was_billed": """
-        UPDATE billing_invoiceline SET details = jsonb_set(details, '{counts, simple}', '99')
-        WHERE kind = 'adjustment'""",
+    "line_of_an_agreement_names_its_phase": "UPDATE billing_invoiceline SET phase_id = NULL WHERE kind = 'usage'",
+    "adjustment_is_what_is_owed_less_what_was_billed": """
+        UPDATE billing_invoiceline SET details = jsonb_set(details, '{owed}', '"0.99"') WHERE kind = 'adjustment'""",
     "invoiced_period_is_billed_as_counted_today": """
         INSERT INTO metering_conversation SELECT (jsonb_populate_record(c, jsonb_build_object('id', gen_random_uuid(),
             'ordinal', c.ordinal + 1))).* FROM metering_conversation c WHERE reference = 'late'""",
@@ -132,9 +132,11 @@ PERIODS = {
     "schedule_follows_the_last_cycle": "UPDATE billing_billingschedule SET next_period = next_period - 1",
     "schedule_is_due_when_its_period_is_over": """
         UPDATE billing_billingschedule SET due_at = due_at + interval '1 day'""",
-    "first_base_fee_is_billed": "DELETE FROM billing_invoice WHERE kind = 'start'",
-    "invoice_is_within_the_life_of_its_subscription": """
-        UPDATE plans_subscription SET ends_at = starts_at + interval '1 day'""",
+    "phases_tile_the_life_of_a_subscription": """
+        UPDATE plans_subscriptionphase SET starts_at = starts_at + interval '1 day'""",
+    "base_fees_are_billed_as_agreed": """
+        DELETE FROM billing_invoiceline line USING plans_subscription subscription
+        WHERE line.kind = 'base_fee' AND subscription.id = line.subscription_id AND subscription.ends_at IS NULL""",
     "subscription_is_scheduled": "DELETE FROM billing_billingschedule",
     "period_that_is_over_is_invoiced": "UPDATE billing_billingschedule SET due_at = due_at - interval '1 month'",
     "invoiced_period_was_read_from_the_meter": """

@@ -17,7 +17,8 @@ from plans.money import format_amount, round_half_away, smallest_charge, to_mino
 from plans.proration import prorate
 from plans.sharing import share_out
 from plans.taxing import Tax, gross_of, refund_tax, tax_on
-from tests.docs.page import MONEY, Block, arrows, instant, matched, minor, terms
+from plans.terms_reading import parse_terms
+from tests.docs.page import MONEY, Block, agreed, arrows, instant, matched, minor
 
 OPERATORS = {ast.Add: operator.add, ast.Sub: operator.sub, ast.Mult: operator.mul, ast.Div: operator.truediv}
 
@@ -31,15 +32,18 @@ def rounding(block: Block) -> list[str]:
 
 
 def periods(block: Block) -> list[str]:
-    interval, start, zone = matched(r"every (\w+) from (\S+) in (\S+)", block.lines[0])
-    anchor = Anchor(dt.datetime.fromisoformat(start), zone)
-
-    def begins(line: str) -> str:
-        index, _ = matched(r"(\d+) (\S+)", line)
-        begun = boundary(anchor, interval, int(index)).astimezone(time_zone(zone))
-        return f"{index} {begun.isoformat(timespec='minutes').replace('+00:00', 'Z')}"
-
-    return [block.lines[0], *map(begins, block.lines[1:])]
+    """Anchors, each followed by some of the periods that hang on it: their indexes, and when they begin."""
+    told: list[str] = []
+    for line in block.lines:
+        if line.startswith("every "):
+            interval, start, zone = matched(r"every (\w+) from (\S+) in (\S+)", line)
+            anchor = Anchor(dt.datetime.fromisoformat(start), zone)
+            told.append(line)
+        else:
+            index, _ = matched(r"(\d+) (\S+)", line)
+            begun = boundary(anchor, interval, int(index)).astimezone(time_zone(zone))
+            told.append(f"{index} {begun.isoformat(timespec='minutes').replace('+00:00', 'Z')}")
+    return told
 
 
 def share(block: Block) -> list[str]:
@@ -55,13 +59,15 @@ def share(block: Block) -> list[str]:
 
 def counting(block: Block) -> list[str]:
     """By which meter a conversation of a tier counts that settles at an instant, with an outcome."""
-    name, zone = matched(r"(\w+) in (\S+)", block.name)
+    raw, length = agreed(block)
+    (zone,) = matched(r"in (\S+)", block.lines[length])
+    meters = meters_of(parse_terms(raw), zone)
 
     def counts_as(question: str) -> str:
         at, tier, outcome = matched(r"(\S+) (\w+)(?:, (\w+))?", question)
-        return meter_of(meters_of(terms(name), zone), tier, outcome, instant(at)) or "not counted"
+        return meter_of(meters, tier, outcome, instant(at)) or "not counted"
 
-    return list(arrows(block.lines, counts_as))
+    return [*block.lines[: length + 1], *arrows(block.lines[length + 1 :], counts_as)]
 
 
 def tax(block: Block) -> list[str]:

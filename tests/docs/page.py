@@ -1,7 +1,7 @@
 """What is in docs/pricing.md? Its fenced blocks, how figures are written in them, and the terms that they agree.
 
-A block's first line is its kind and its name: "terms growth". "terms big like small" agrees what small does, but for
-the members and the rates that it names.
+A block's first line is its kind and its name: "terms growth", "bill growth". A block that begins with terms agrees
+these; "like growth" agrees what growth does, but for the members and the rates that are written out.
 """
 
 import datetime as dt
@@ -53,17 +53,32 @@ def _lines(body: str) -> list[str]:
 def raw_terms(name: str) -> dict[str, Any]:
     """The terms of this name, as the page writes them."""
     (block,) = (block for block in blocks() if block.kind == "terms" and block.name.split(" like ")[0] == name)
-    written: dict[str, Any] = json.loads("".join(block.lines))
-    _, _, other = block.name.partition(" like ")
-    if not other:
-        return written
-    rates = raw_terms(other)["rates"] | written.get("rates", {})
-    return raw_terms(other) | written | {"rates": rates}
+    return agreed(block)[0]
+
+
+def agreed(block: Block) -> tuple[dict[str, Any], int]:
+    """The terms of a block as JSON, and how many of its lines they take: its own ones, those of its name, or both."""
+    other = block.name.rpartition("like ")[2]
+    if not block.lines[0].startswith("{"):
+        return raw_terms(block.name), 0
+    for length in range(1, len(block.lines) + 1):
+        try:
+            written = json.loads("".join(block.lines[:length]))
+        except json.JSONDecodeError:
+            continue
+        return (like(other, written) if "like " in block.name else written), length
+    raise AssertionError(f"not understood: {block.lines[0]!r}")
+
+
+def like(name: str, written: dict[str, Any]) -> dict[str, Any]:
+    """What is agreed under a name, but for the members and the rates that are written out."""
+    known = raw_terms(name)
+    return known | written | {"rates": known["rates"] | written.get("rates", {})}
 
 
 @cache
 def terms(name: str) -> Terms:
-    """The same, read as every plan's are."""
+    """The terms of this name, read as every plan's are."""
     return parse_terms(raw_terms(name))
 
 

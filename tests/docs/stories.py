@@ -7,6 +7,7 @@ in production. A line "# ..." is a sum.
 """
 
 import datetime as dt
+import json
 import re
 from collections.abc import Iterator
 from decimal import Decimal
@@ -33,12 +34,12 @@ from tests.billing.books import TOKENS
 from tests.billing.purse import bought, pay, prepaid, present
 from tests.cast import a_plan, acme, report, send
 from tests.docs.figures import equation
-from tests.docs.page import COUNT, MONEY, Block, instant, minor, raw_terms, whole
+from tests.docs.page import COUNT, MONEY, Block, instant, like, matched, minor, raw_terms, whole
 
 DATE = r"\d{4}-\d\d-\d\d(?: \d\d:\d\d)?"
 IDLE = dt.timedelta(hours=24)
 """A conversation settles so long after its last call."""
-WIDTH = 78
+WIDTH = 88
 
 
 class Story:
@@ -183,8 +184,11 @@ class Story:
 
     # How
 
-    def _plan(self, code: str) -> Plan:
-        return Plan.objects.filter(code=code).first() or a_plan(code, **raw_terms(code))
+    def _plan(self, said: str) -> Plan:
+        """ "small", as the page agrees it, or "tried, small with {...}", which is agreed here."""
+        code, other, written = matched(r"(\w+)(?:, (\w+) with (\{.+\}))?", said)
+        raw = like(other, json.loads(written)) if other else raw_terms(code)
+        return Plan.objects.filter(code=code).first() or a_plan(code, **raw)
 
     def _subscription(self) -> Subscription:
         return Subscription.objects.filter(customer=self.acme).latest("starts_at")
@@ -224,9 +228,22 @@ class Story:
         before = self.shown or {"wallet": [self._row("wallet", 0)], "credit": [self._row("credit balance", 0)]}
         self.shown = now
         for key, rows in now.items():
-            same = rows[1:] and any(rows[1:] == known[1:] for known in before.values())
             if before.get(key) != rows:
-                yield from [f"{rows[0]}, as above"] if same else rows
+                yield from self._news(rows, before.get(key, []), list(before.values()))
+
+    def _news(self, rows: list[str], earlier: list[str], others: list[list[str]]) -> list[str]:
+        """Rows as they are shown: of a draft that was edited what is new; and nothing twice that stands above."""
+        if rows[1:] and any(rows[1:] == other[1:] for other in others):
+            return [f"{rows[0]}, as above"]
+        if len(rows) == 2:
+            return [self._join(*rows)]
+        return [row for row in rows if row == rows[0] or row not in earlier] if "draft" in rows[0] else rows
+
+    def _join(self, heading: str, row: str) -> str:
+        """A document of one line is a line."""
+        words, amount = matched(r" *(.+?)  +(\S+)", row)
+        joined = f"{heading.strip()}: {words}"
+        return f"  {joined}{amount:>{max(WIDTH - len(joined), len(amount) + 2)}}"
 
     def _printed(self, invoice: Invoice) -> Iterator[str]:
         number = int((invoice.number or "0").rpartition("-")[2])
@@ -237,7 +254,7 @@ class Story:
         yield f"  {heading}"
         for line in invoice.lines.all():
             yield self._row(f"  {line.description}", line.amount)
-        if invoice.lines.count() == 1 and invoice.amount_due == invoice.total == invoice.subtotal:
+        if invoice.lines.count() == 1 and invoice.credit_applied == invoice.prepaid_applied == (invoice.tax or 0) == 0:
             return
         if invoice.tax:
             yield self._row("  subtotal", invoice.subtotal)
@@ -248,7 +265,7 @@ class Story:
         for name, amount in applied.items():
             if amount:
                 yield self._row(f"  {name}", amount)
-        if number and invoice.amount_due != invoice.total:
+        if number and invoice.amount_due not in (invoice.total, 0):
             yield self._row("  due", invoice.amount_due)
 
     def _note(self, note: CreditNote) -> Iterator[str]:
@@ -271,8 +288,8 @@ class Story:
 
 ACTS: dict[str, Any] = {
     r"time passes": Story.passes,
-    rf"subscribes to (\w+)(?:, periods begin on ({DATE}))?": Story.subscribes,
-    rf"changes to (\w+)(?: (now|at the period's end|on {DATE}))?": Story.moves,
+    rf"subscribes to (\w+|\w+, \w+ with {{.+}})(?:, periods begin on ({DATE}))?": Story.subscribes,
+    rf"changes to (\w+|\w+, \w+ with {{.+}})(?: (now|at the period's end|on {DATE}))?": Story.moves,
     r"cancels (now|at the period's end)": Story.cancels,
     r"(takes the change back|pauses|resumes|takes the cancellation back)": Story.changes,
     rf"({COUNT}) (\w+) conversations? settles?(?: as (\w+))?": Story.settle,

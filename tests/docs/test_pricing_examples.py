@@ -133,4 +133,4 @@ def test_the_example_of_the_field_bills_65_00() -> None:
     counts = {"simple": 1200, "standard": 300, "complex": 40, "enterprise": 2}
     lines = [priced.amount for priced in price_usage(terms("growth"), counts)]
     assert lines == [Decimal("4.00"), Decimal("5.00"), Decimal("6.00"), Decimal("1.00")]
-    assert format_amount(bills.whole_month("growth", counts).total, "USD") == "65.00"
+    assert format_amount(bills.whole_month(terms("growth"), counts).total, "USD") == "65.00"

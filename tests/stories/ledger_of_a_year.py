@@ -23,7 +23,7 @@ from billing.billing import bill
 from billing.books import INVARIANTS, check
 from billing.changing import make_change
 from billing.expiring import expire_grants
-from billing.models import Invoice
+from billing.models import Collection, Invoice
 from billing.topping_up import top_up_due
 from metering.ingest import ingest
 from metering.reports import EventIn, Report, UsageIn, read_report
@@ -34,6 +34,7 @@ from plans.money import format_amount
 from plans.periods import LAST_INSTANT
 from plans.subscribing import subscribe
 from tests.billing.books import TOKENS, all_billed, balance
+from tests.billing.purse import pay
 from tests.cast import NOON
 
 IDLE = dt.timedelta(hours=24)
@@ -99,6 +100,12 @@ class Year:
         assert not bill(as_of=now, now=now).failed
         expire_grants(as_of=now, now=now)
         top_up_due(as_of=now, now=now)
+
+    def pays(self, number: str, at: str) -> None:
+        """The customer has paid an invoice, and Stripe has told us."""
+        invoice = Invoice.objects.get(number=number)
+        pay(invoice, now=self.instant(at))
+        Collection.objects.filter(invoice=invoice).update(state=Collection.State.DONE, stripe_status="paid")
 
     # What the invoices say
 

@@ -10,7 +10,7 @@ import pytest
 
 from billing.models import Invoice
 from billing.topping_up import remove_rule, set_rule
-from tests.billing.purse import left, pay, prepaid, present, voided
+from tests.billing.purse import left, prepaid, present, voided
 from tests.cast import a_plan, bolt
 from tests.stories.ledger_of_a_year import Year, simple_at
 
@@ -124,7 +124,7 @@ def test_a_year_of_prepaid_credit() -> None:
         """,
         at="2027-07-01 02:00",
     )
-    pay(Invoice.objects.get(number="INV-000008"), now=year.instant("2027-07-02 12:00"))
+    year.pays("INV-000008", "2027-07-02 12:00")
     year.holds("100.00", at="2027-07-02 12:00")
     year.uses(20, settled="2027-07-10 12:00")
     year.says("", at="2027-07-11 12:00")
@@ -139,7 +139,7 @@ def test_a_year_of_prepaid_credit() -> None:
         """,
         at="2027-07-21 12:00",
     )
-    pay(Invoice.objects.get(number="INV-000009"), now=year.instant("2027-07-22 12:00"))
+    year.pays("INV-000009", "2027-07-22 12:00")
     year.holds("155.00", at="2027-07-22 12:00")
     year.says(
         """
