@@ -3,12 +3,13 @@
 Units are numbered through the whole period: whoever prices a part of it says how many came `before`. What is charged
 for the part is then price(before + units) - price(before), so no cut of a period changes what it costs, and no flat fee
 of a step and no package begun is due twice. Only a volume price can come out negative: where the part passes a bound,
-the units before it move to the new step as well.
+earlier units move to the new step as well; but only those that the same price charged, for what another plan charged is
+not its to take back.
 """
 
 from collections.abc import Iterator
 from decimal import Decimal
-from typing import Final
+from typing import Final, NamedTuple
 
 import msgspec
 
@@ -46,7 +47,14 @@ class StepCharge(msgspec.Struct, frozen=True, kw_only=True):
         return f"{self.quantity:,}{' committed' if self.committed else ''} x {unit}{flat}"
 
 
-def step_charges(price: Price, units: int, before: int) -> Iterator[StepCharge]:
+class Own(NamedTuple):
+    """How many earlier units of the period this very price has charged, up to which position the last of them came."""
+
+    units: int
+    position: int
+
+
+def step_charges(price: Price, units: int, before: int, own: Own) -> Iterator[StepCharge]:
     """The charges for `units` overage units (at least one), after `before` others; to be summed exactly."""
     match price:
         case Flat(unit=unit):
@@ -54,7 +62,7 @@ def step_charges(price: Price, units: int, before: int) -> Iterator[StepCharge]:
         case Graduated(steps=steps):
             yield from _graduated(steps, before + 1, before + units)
         case Volume(steps=steps):
-            yield from _volume(steps, before, before + units)
+            yield from _volume(steps, before, before + units, own)
         case Package(size=size, amount=amount):
             packages = -(-(before + units) // size) - -(-before // size)
             yield StepCharge(
@@ -80,22 +88,25 @@ def _graduated(steps: tuple[Step, ...], first: int, last: int) -> Iterator[StepC
         start = end + 1
 
 
-def _volume(steps: tuple[Step, ...], before: int, last: int) -> Iterator[StepCharge]:
-    """All units at the step that the last one lies in; those before are taken back from a step they have left."""
-    held, earlier = _step_holding(steps, last), _step_holding(steps, before)
-    if before and held is earlier:
+def _volume(steps: tuple[Step, ...], before: int, last: int, own: Own) -> Iterator[StepCharge]:
+    """All own units at the step that the last one lies in; earlier ones are taken back from a step they have left."""
+    held, earlier = _step_holding(steps, last), _step_holding(steps, own.position)
+    if own.units and held is earlier:
         yield charge(held, before + 1, last, flat_is_due=False)
         return
-    yield charge(held, 1, last)
-    if before:
-        yield StepCharge(
-            from_unit=1,
-            to_unit=before,
-            quantity=-before,
-            unit=earlier.unit,
-            flat=-earlier.flat,
-            amount=-(before * earlier.unit + earlier.flat),
-        )
+    first = 1 if own.units == before else before + 1
+    yield charge(held, first, last)
+    if not own.units:
+        return
+    if own.units != before:
+        yield _again(own.units, held.unit, NOTHING)
+    yield _again(-own.units, earlier.unit, -earlier.flat)
+
+
+def _again(units: int, unit: Decimal, flat: Decimal) -> StepCharge:
+    """Earlier units, charged at another step or, with a minus, taken back from the one they were charged at."""
+    amount = units * unit + flat
+    return StepCharge(from_unit=1, to_unit=abs(units), quantity=units, unit=unit, flat=flat, amount=amount)
 
 
 def _step_holding(steps: tuple[Step, ...], unit: int) -> Step:

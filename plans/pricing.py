@@ -13,10 +13,10 @@ from typing import Any, Final
 import msgspec
 
 from plans.money import EXACT, format_amount, format_price, to_minor
-from plans.price_steps import NOTHING, StepCharge, charge, step_charges
+from plans.price_steps import NOTHING, Own, StepCharge, charge, step_charges
 from plans.terms import PEAK, POOL, Rate, Step, Terms, meters
 
-SINCE_TERMS_GREW: Final = {"rolled_over": 0, "committed": 0, "before": 0, "free": 0}
+SINCE_TERMS_GREW: Final = {"rolled_over": 0, "committed": 0, "before": 0, "free": 0, "own": None}
 """What the details of a line leave out where it is nothing; lines written before this existed read the same."""
 
 
@@ -33,8 +33,8 @@ class PricedTier(msgspec.Struct, frozen=True, kw_only=True):
 
     `quantity` = `included` + `overage` + `free`: `included` is how much of the `allowance` was used, of which
     `rolled_over` came from earlier periods; `free` are those of a free trial. Of the overage, `committed` units were
-    charged as such, the others by the price, as the ones that follow `before` others of the period. All that is charged
-    is in `steps`.
+    charged as such, the others by the price, as the ones that follow `before` others of the period (`own` of those by
+    this same price, where not all). All that is charged is in `steps`.
     """
 
     tier: str
@@ -48,6 +48,7 @@ class PricedTier(msgspec.Struct, frozen=True, kw_only=True):
     committed: int = 0
     before: int = 0
     free: int = 0
+    own: Own | None = None
 
     def explain(self, currency: str, billed: int | None = None) -> str:
         """One sentence to redo with a pencil: "1,200 simple conversations: 1,000 included, 200 x 0.02 = 4.00 USD".
@@ -77,7 +78,9 @@ class PricedTier(msgspec.Struct, frozen=True, kw_only=True):
         for name, nothing in SINCE_TERMS_GREW.items():
             if written[name] == nothing:
                 del written[name]
-        written["steps"] = list(written["steps"])
+        for name in ("steps", "own"):
+            if name in written:
+                written[name] = list(written[name])
         for part in (written, *written["steps"]):
             for name in ("unit", "flat", "amount"):
                 if name in part:
@@ -129,13 +132,15 @@ def price_tier(
     allowance: int | None = None,
     rolled_over: int = 0,
     before: int = 0,
+    own: Own | None = None,
     committed: int | None = None,
 ) -> PricedTier:
     """`quantity` units of one meter at its rate. Nothing counted costs nothing, flat fees included.
 
     Of a part of a period say what is left for it: of the `allowance` (of which `rolled_over` units are those of earlier
     periods, used first), and of the units `committed` to; both are the rate's own where left out. `before` is how many
-    overage units beyond the commitment were priced earlier in the period.
+    overage units beyond the commitment were priced earlier in the period, `own` how many of them by this same price
+    (all, where left out): a volume price moves only these to another step.
     """
     if quantity < 0:
         raise ValueError(f"{quantity} {tier} conversations cannot be priced")
@@ -151,7 +156,7 @@ def price_tier(
         else:
             used = 0
         if overage > used:
-            steps.extend(step_charges(rate.price, overage - used, before))
+            steps.extend(step_charges(rate.price, overage - used, before, Own(before, before) if own is None else own))
         amount = sum((step.amount for step in steps), NOTHING)
     return PricedTier(
         tier=tier,
@@ -164,6 +169,7 @@ def price_tier(
         rolled_over=min(included, rolled_over),
         committed=used,
         before=before,
+        own=own,
     )
 
 

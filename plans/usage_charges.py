@@ -14,9 +14,10 @@ from typing import NamedTuple
 from plans.allowances import Layer, Layers, carry, committed_to, granted
 from plans.charges import Charge, Segment
 from plans.money import EXACT, format_price, to_minor
+from plans.price_steps import Own
 from plans.pricing import PricedTier, metered, price_free, price_tier, rounding_in_words, units_in_words
 from plans.proration import Span, share_of
-from plans.terms import PEAK, POOL, Flat, Rate, meters
+from plans.terms import PEAK, POOL, Flat, Price, Rate, meters
 
 
 class UsageBill(NamedTuple):
@@ -62,6 +63,7 @@ class _Account:
         self.committed_left: dict[Decimal, int] = {}
         self.last_committed: dict[Decimal, int] = {}
         self.before = 0
+        self.own: dict[Price, Own] = {}
         self.charged = Decimal(0)
 
     def price(self, rate: Rate, quantity: int) -> PricedTier:
@@ -74,14 +76,23 @@ class _Account:
             allowance=self.rolled_over + self.allowance,
             rolled_over=self.rolled_over,
             before=self.before,
+            own=self._own(rate.price),
             committed=0 if unit is None else self.committed_left[unit],
         )
         self.rolled_over -= line.rolled_over
         self.allowance -= line.included - line.rolled_over
-        self.before += line.overage - line.committed
+        units = line.overage - line.committed
+        self.before += units
+        if units:
+            self.own[rate.price] = Own(self.own.get(rate.price, Own(0, 0)).units + units, self.before)
         if unit is not None:
             self.committed_left[unit] -= line.committed
         return line
+
+    def _own(self, price: Price) -> Own | None:
+        """What this price has charged before; None where that is all there was, as when terms do not change."""
+        own = self.own.get(price, Own(0, 0))
+        return None if own.units == self.before else own
 
     def charge(self, amount: Decimal, currency: str) -> int:
         """What a further exact amount (major units) comes to in minor units, rounded together with those before."""

@@ -11,6 +11,7 @@ from django.db import connection, transaction
 from billing.books.collecting import COLLECTING
 from billing.books.conversations import CONVERSATIONS
 from billing.books.coupons import COUPONS
+from billing.books.credit_notes import CREDIT_NOTES
 from billing.books.database import DATABASE
 from billing.books.events import EVENTS
 from billing.books.invariant import Invariant, Row
@@ -19,6 +20,7 @@ from billing.books.ledger import LEDGER
 from billing.books.periods import PERIODS
 from billing.books.postings import POSTINGS
 from billing.books.prices import PRICES
+from billing.books.taxes import TAXES
 from billing.books.wallets import WALLETS
 
 INVARIANTS: tuple[Invariant, ...] = (
@@ -29,6 +31,8 @@ INVARIANTS: tuple[Invariant, ...] = (
     *PRICES,
     *PERIODS,
     *WALLETS,
+    *TAXES,
+    *CREDIT_NOTES,
     *EVENTS,
     *CONVERSATIONS,
     *COLLECTING,

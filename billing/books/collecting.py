@@ -10,10 +10,12 @@ WHERE (c.invoice_id IS NOT NULL) <> (invoice.status <> 'draft' AND invoice.amoun
 """
 AGREES = f"""
 SELECT invoice.number, invoice.status, c.task, c.state, c.stripe_status
-FROM billing_collection c {INVOICE}
+FROM billing_collection c {INVOICE} CROSS JOIN LATERAL (
+    SELECT coalesce(sum(off_due), 0) AS off_due FROM billing_creditnote WHERE invoice_id = invoice.id) notes
 WHERE (invoice.status = 'void') <> (c.task = 'void')
-   OR c.task = 'collect' AND (c.state = 'done')
-      <> (invoice.status = 'paid' OR invoice.status = 'uncollectible' AND c.stripe_status = 'void')
+   OR c.task = 'collect' AND ((c.state = 'done') <> (c.stripe_status IN ('paid', 'void'))
+      OR c.stripe_status = 'paid' AND invoice.status <> 'paid'
+      OR c.stripe_status <> 'paid' AND invoice.status = 'paid' AND notes.off_due < invoice.amount_due)
    OR c.state = 'sent' AND c.stripe_invoice_id IS NULL
 """
 PARKED = f"""
@@ -35,13 +37,18 @@ SAME_INVOICE = f"""
 SELECT invoice.number, call.step, call.stripe_id AS stripe_object, c.stripe_invoice_id AS stripe_invoice
 FROM billing_stripecall call JOIN billing_collection c ON c.invoice_id = call.invoice_id {INVOICE}
 WHERE call.state = 'done' AND call.stripe_id IS DISTINCT FROM c.stripe_invoice_id AND call.stripe_id <> ''
+  AND call.step !~ '^(un)?tax'
   AND (c.stripe_invoice_id IS NOT NULL OR call.step <> 'create')
 """
 KEYS = """
-SELECT call.idempotency_key, call.step, call.invoice_id AS invoice, call.customer_id AS customer
+SELECT call.idempotency_key, call.step, call.invoice_id AS invoice, call.credit_note_id AS credit_note,
+    call.customer_id AS customer
 FROM billing_stripecall call
-WHERE call.idempotency_key <> CASE WHEN call.invoice_id IS NULL THEN 'customer:' || call.customer_id
-    ELSE 'invoice:' || call.invoice_id || ':' || call.step END
+WHERE CASE WHEN call.credit_note_id IS NOT NULL
+        THEN call.idempotency_key <> 'credit_note:' || call.credit_note_id || ':' || call.step
+    WHEN call.invoice_id IS NOT NULL THEN call.idempotency_key <> 'invoice:' || call.invoice_id || ':' || call.step
+    WHEN call.step = 'calculate' THEN call.idempotency_key !~ '^tax:[0-9a-f-]{36}:[0-9a-f]{16}:[0-9]+$'
+    ELSE call.idempotency_key <> 'customer:' || call.customer_id END
 """
 UNKNOWN = """
 SELECT call.idempotency_key, call.attempts, call.intended_at, call.error FROM billing_stripecall call
@@ -67,7 +74,8 @@ COLLECTING = (
     ),
     Invariant(
         "collection_agrees_with_its_invoice",
-        "A collection is done when its invoice is paid or, once written off, void at Stripe; it voids what is void.",
+        "A collection is done when Stripe's invoice is paid, or void once it was written off or credited; it voids what"
+        " is void.",
         AGREES,
     ),
     Invariant("collection_is_not_parked", "Nothing that Stripe says contradicts an invoice.", PARKED),

@@ -16,6 +16,7 @@ from metering.models import LateChange
 from plans.models import Subscription
 from plans.money import smallest_charge, to_minor
 from plans.periods import period_of
+from plans.price_steps import Own
 from plans.pricing import PricedTier, price_free, price_tier
 from plans.terms import PEAK, POOL, Terms, meters
 
@@ -92,6 +93,7 @@ def _priced(line: Row, terms_of: TermsOfPhase) -> PricedTier | None:
         allowance=details["allowance"],
         rolled_over=details.get("rolled_over", 0),
         before=details.get("before", 0),
+        own=Own(*details["own"]) if "own" in details else None,
         committed=details.get("committed", 0),
     )
 

@@ -355,7 +355,7 @@ class Migration(migrations.Migration):
         ),
         migrations.AddConstraint(
             model_name='account',
-            constraint=models.CheckConstraint(condition=models.Q(models.Q(('kind__in', ['credit', 'grant']), _negated=True), ('credits__gte', models.F('debits')), _connector='OR'), name='account_credit_never_overdrawn'),
+            constraint=models.CheckConstraint(condition=models.Q(models.Q(('kind__in', ['credit', 'grant', 'refund']), _negated=True), ('credits__gte', models.F('debits')), _connector='OR'), name='account_credit_never_overdrawn'),
         ),
         migrations.AddField(
             model_name='redemption',

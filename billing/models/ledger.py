@@ -46,7 +46,7 @@ class Account(models.Model):
                 name="account_of_a_grant_or_none",
             ),
             models.CheckConstraint(
-                condition=~Q(kind__in=["credit", "grant"]) | Q(credits__gte=F("debits")),
+                condition=~Q(kind__in=["credit", "grant", "refund"]) | Q(credits__gte=F("debits")),
                 name="account_credit_never_overdrawn",
             ),
             models.CheckConstraint(

@@ -126,7 +126,8 @@ def _charges(owed: PeriodBill, currency: str) -> Iterator[str]:
         yield charge.explanation
         if charge.kind == "discount":
             yield f"of which {_allocated(charge)}"
-    yield f"total {format_amount(owed.total, currency)} {currency}"
+    if len(owed.charges) > 1:
+        yield f"total {format_amount(owed.total, currency)} {currency}"
 
 
 def _allocated(discount: Charge) -> str:

@@ -53,7 +53,12 @@ class Story:
         self.shown: dict[object, list[str]] = {}
 
     def play(self, block: Block) -> Iterator[str]:
-        """The block as it should read."""
+        """The block as it should read; where it names a plan, Acme is on that since the first of November."""
+        if block.name:
+            self._go_on(instant("2026-11-01"))
+            self.subscribes(block.name, None)
+            self._sweep()
+            list(self._leave())
         for line in block.lines:
             if step := re.fullmatch(rf"({DATE})  (.+)", line):
                 yield from self._leave()
@@ -254,13 +259,12 @@ class Story:
         yield f"  {heading}"
         for line in invoice.lines.all():
             yield self._row(f"  {line.description}", line.amount)
-        if invoice.lines.count() == 1 and invoice.credit_applied == invoice.prepaid_applied == (invoice.tax or 0) == 0:
-            return
         if invoice.tax:
             yield self._row("  subtotal", invoice.subtotal)
             contained = "contained " if invoice.tax_inclusive else ""
             yield self._row(f"  {contained}{invoice.tax_name} {(invoice.tax_percent or Decimal(0)).normalize():f}%", invoice.tax)
-        yield self._row("  total", invoice.total)
+        if invoice.tax or invoice.lines.count() > 1:
+            yield self._row("  total", invoice.total)
         applied = {"from the wallet": invoice.prepaid_applied, "from the credit balance": invoice.credit_applied}
         for name, amount in applied.items():
             if amount:
@@ -275,11 +279,11 @@ class Story:
             yield self._row(f"  {line.invoice_line.description}", line.amount)
         if note.tax:
             yield self._row("  tax", note.tax)
-            yield self._row("  total", note.total)
         ways = {"off what is due": note.off_due, "refunded": note.refunded, "to the credit balance": note.credited}
         for name, amount in ways.items():
             if amount:
-                yield self._row(f"  {name}", amount)
+                total = "total, " if amount == note.total else ""
+                yield self._row(f"  {total}{name}", amount)
 
     def _row(self, words: str, amount: int) -> str:
         money = format_amount(amount, "USD")

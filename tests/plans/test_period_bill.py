@@ -117,6 +117,26 @@ def test_later_usage_is_priced_at_its_position_in_the_period() -> None:
     ]
 
 
+def test_a_volume_price_takes_back_only_what_it_has_charged_itself() -> None:
+    """Otherwise 99 units at 0.50 and a change of plan would earn money."""
+    cheap = agreed(rates={"simple": flat("0.50")})
+    steps = [{"up_to": 99, "unit": "2.00"}, {"unit": "1.00"}]
+    volume = agreed(rates={"simple": {"price": {"model": "volume", "steps": steps}}})
+    bill = bill_period(
+        halves({"terms": cheap, "counts": {"simple": 99}}, {"terms": volume, "counts": {"simple": 2}}), JUNE
+    )
+    assert [charge.amount for charge in bill.charges] == [4950, 200]
+    thirds = [
+        Segment(start=JUNE.start, end=june(11), terms=volume, counts={"simple": 90}),
+        Segment(start=june(11), end=june(21), terms=cheap, counts={"simple": 9}),
+        Segment(start=june(21), end=JUNE.end, terms=volume, counts={"simple": 2}),
+    ]
+    *_, last = bill_period(thirds, JUNE).charges
+    assert last.explanation == (
+        "2 simple conversations: after 99 earlier in the period, 2 x 1.00 + 90 x 1.00 - 90 x 2.00 = -88.00 USD"
+    )
+
+
 def test_a_pause_has_no_fee_and_no_allowance_but_its_usage_is_priced() -> None:
     active = {"terms": GROWTH, "counts": {"simple": 400}}
     bill = bill_period(halves(active, {**active, "paused": True}), JUNE)

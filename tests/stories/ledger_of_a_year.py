@@ -66,9 +66,13 @@ class Year:
 
     # What happens
 
-    def begins(self, plan: Plan, at: str) -> Subscription:
-        """The customer subscribes."""
-        self.subscription = subscribe(self.customer, plan, version=None, starts_at=self.instant(at), now=NOON)
+    def begins(self, plan: Plan, at: str, *, anchor: str | None = None) -> Subscription:
+        """The customer subscribes; its periods hang on another instant, where given."""
+        starts_at = self.instant(at)
+        anchor_at = None if anchor is None else self.instant(anchor)
+        self.subscription = subscribe(
+            self.customer, plan, version=None, starts_at=starts_at, anchor_at=anchor_at, now=NOON
+        )
         return self.subscription
 
     def uses(self, count: int, tier: str = "simple", *, settled: str, outcome: str | None = None) -> None:
