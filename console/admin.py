@@ -3,10 +3,27 @@
 from django.contrib.auth.admin import GroupAdmin, UserAdmin
 from django.contrib.auth.models import Group, User
 
-from console import agreed, callers, collected, happened, owed, posted
+from console import (
+    agreed,
+    callers,
+    collected,
+    credited,
+    customers,
+    happened,
+    itemized,
+    owed,
+    posted,
+    prepaid,
+    promised,
+    subscribed,
+    taxed,
+)
 from console.admin_site import site
 
-for tables in (agreed, happened, owed, posted, collected, callers):
+AGREED = (agreed, customers, subscribed)
+OWED = (owed, itemized, credited, promised, prepaid, taxed, posted, collected)
+
+for tables in (*AGREED, happened, *OWED, callers):
     tables.register(site)
 site.register(User, UserAdmin)
 site.register(Group, GroupAdmin)

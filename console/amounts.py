@@ -4,9 +4,12 @@ from collections.abc import Mapping, Sequence
 from decimal import Decimal
 from typing import Any
 
+from metering.explaining import TierPrice
 from metering.models import Conversation
 from metering.views.conversations import cost_out
 from plans.money import format_amount, format_price
+from plans.pricing import units_in_words
+from plans.terms import PEAK, POOL
 
 UNPRICED = "unpriced"
 
@@ -40,6 +43,21 @@ def conversation_cost(conversation: Conversation) -> str:
     if not cost.unpriced_calls:
         return known
     return f"{known} and {cost.unpriced_calls:,} {'call' if cost.unpriced_calls == 1 else 'calls'} {UNPRICED}"
+
+
+def charge_in_words(price: TierPrice | None) -> str:
+    """What a conversation costs: "0.05 USD each after 200 included a period (growth version 1)"."""
+    if price is None:
+        return "no subscription prices this tier at that time"
+    plan = f"({price.plan} version {price.plan_version})"
+    if not price.billable:
+        return f"nothing: its outcome is not billable {plan}"
+    words = price_in_words(price.price, price.currency)
+    if price.included:
+        words += f" after {price.included:,} included a period"
+    if price.credits is not None:
+        return f"{units_in_words(POOL, price.credits)} of the pool; its credits: {words} {plan}"
+    return f"{words}{' at peak hours' if price.meter.endswith(PEAK) else ''} {plan}"
 
 
 def price_in_words(price: Mapping[str, Any], currency: str) -> str:

@@ -5,7 +5,14 @@ from django.contrib.admin import AdminSite
 from django.utils.safestring import SafeString
 
 from billing.models import Collection, StripeCall, StripeCustomer, StripeEvent
-from console.read_only import ReadOnlyAdmin, pretty_json
+from console.read_only import ReadOnlyAdmin, ReadOnlyInline, pretty_json
+
+
+class StripeCallInline(ReadOnlyInline):
+    model = StripeCall
+    verbose_name_plural = "calls to Stripe"
+    fields = ("intended_at", "step", "state", "attempts", "stripe_id", "error", "finished_at")
+    ordering = ("intended_at",)
 
 
 class CollectionAdmin(ReadOnlyAdmin):
@@ -23,10 +30,26 @@ class StripeCustomerAdmin(ReadOnlyAdmin):
 
 
 class StripeCallAdmin(ReadOnlyAdmin):
-    list_display = ("intended_at", "customer", "invoice", "step", "state", "attempts", "error", "finished_at")
-    list_select_related = ("customer", "invoice")
-    list_filter = ("state",)
-    search_fields = ("idempotency_key__exact", "stripe_id__exact", "invoice__number__exact")
+    list_display = (
+        "intended_at",
+        "customer",
+        "invoice",
+        "credit_note",
+        "step",
+        "state",
+        "attempts",
+        "error",
+        "finished_at",
+    )
+    list_select_related = ("customer", "invoice", "credit_note")
+    list_filter = ("state", "intended_at")
+    search_fields = (
+        "idempotency_key__exact",
+        "stripe_id__exact",
+        "invoice__number__exact",
+        "credit_note__number__exact",
+        "customer__key__exact",
+    )
 
 
 class StripeEventAdmin(ReadOnlyAdmin):

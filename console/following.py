@@ -6,8 +6,8 @@ from typing import Any
 from django.db.models import Q
 
 from billing.models import InvoiceLine, LineKind
-from console.amounts import money, price_in_words, supplier_cost
-from metering.explaining import explain_conversation, price_of_tier
+from console.amounts import charge_in_words, money, supplier_cost
+from metering.explaining import TierPrice, explain_conversation, price_of_tier
 from metering.models import Conversation, Correction, Event
 
 SHOWN_EVENTS = 500
@@ -24,13 +24,12 @@ def follow_conversation(conversation: Conversation, *, now: dt.datetime) -> dict
         "conversation": conversation,
         "explanation": explanation,
         "crossing_id": explanation.crossed and explanation.crossed.event_id,
-        "price": price,
-        "price_in_words": price and price_in_words(price.price, price.currency),
+        "price_in_words": charge_in_words(price),
         "buckets": buckets_of(conversation),
         "byok_cost": supplier_cost(conversation.byok_cost_nanos) if conversation.byok_cost_nanos else None,
         "events": events[:SHOWN_EVENTS],
         "more_events": len(events) > SHOWN_EVENTS,
-        "lines": [(line, money(line.amount, line.invoice.currency)) for line in lines_about(conversation)],
+        "lines": [(line, money(line.amount, line.invoice.currency)) for line in lines_about(conversation, price)],
     }
 
 
@@ -45,12 +44,13 @@ def events_of(conversation: Conversation) -> list[Event]:
     return list(events.order_by("occurred_at", "event_id")[: SHOWN_EVENTS + 1])
 
 
-def lines_about(conversation: Conversation) -> list[InvoiceLine]:
-    """The invoice lines that price the period holding the settling instant: the tier's usage, and what adjusted it."""
+def lines_about(conversation: Conversation, price: TierPrice | None) -> list[InvoiceLine]:
+    """The invoice lines for the settling instant: the usage that it was counted with, and what adjusted its period."""
     if conversation.settled_at is None:
         return []
+    adjusted = Q(kind=LineKind.ADJUSTMENT)
     lines = InvoiceLine.objects.filter(
-        Q(kind=LineKind.USAGE, tier=conversation.tier) | Q(kind=LineKind.ADJUSTMENT),
+        adjusted | Q(kind=LineKind.USAGE, details__tier=price.meter) if price and price.billable else adjusted,
         invoice__customer=conversation.customer_id,
         period_start__lte=conversation.settled_at,
         period_end__gt=conversation.settled_at,

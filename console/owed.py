@@ -1,83 +1,23 @@
 """What is owed, and when is it billed? Invoices with their lines and all that became of them; frozen when finalized."""
 
+import datetime as dt
 from typing import Any
 
 from django.contrib import admin
 from django.contrib.admin import AdminSite
+from django.db.models import Exists, OuterRef, Q
 from django.http import HttpRequest
-from django.utils.html import format_html_join
 from django.utils.safestring import SafeString
 
-from billing.models import (
-    BillingSchedule,
-    Collection,
-    Invoice,
-    InvoiceLine,
-    InvoiceSequence,
-    LineKind,
-    StripeCall,
-    Transfer,
-)
-from console.amounts import exact_price, money
-from console.links import conversations_url, link, row_link
-from console.read_only import ReadOnlyAdmin, ReadOnlyInline, pretty_json
-
-COUNTED_KINDS = (LineKind.USAGE, LineKind.ADJUSTMENT)
-"""The lines that are about conversations."""
-
-
-def counted_conversations(line: InvoiceLine, customer_key: str) -> str:
-    """To the conversations a line is about, as they are today; nothing for base fees and the like."""
-    if line.kind not in COUNTED_KINDS:
-        return ""
-    text = f"{line.quantity:,} {line.tier}" if line.kind == LineKind.USAGE else "that period today"
-    return link(conversations_url(customer_key, line.period_start, line.period_end, line.tier), text)
-
-
-class LineInline(ReadOnlyInline):
-    model = InvoiceLine
-    verbose_name_plural = "lines"
-    fields = ("kind", "description", "conversations", "unit", "rounded_amount", "period")
-
-    def get_queryset(self, request: HttpRequest) -> Any:
-        return super().get_queryset(request).select_related("invoice__customer")
-
-    @admin.display(description="Conversations")
-    def conversations(self, line: InvoiceLine) -> str:
-        return counted_conversations(line, line.invoice.customer.key)
-
-    @admin.display(description="Unit price")
-    def unit(self, line: InvoiceLine) -> str:
-        return exact_price(line.unit_amount, line.invoice.currency)
-
-    @admin.display(description="Amount")
-    def rounded_amount(self, line: InvoiceLine) -> str:
-        return row_link(line, money(line.amount, line.invoice.currency))
-
-    @admin.display(description="Period (UTC)")
-    def period(self, line: InvoiceLine) -> str:
-        return f"{line.period_start:%Y-%m-%d %H:%M} to {line.period_end:%Y-%m-%d %H:%M}"
-
-
-class TransferInline(ReadOnlyInline):
-    model = Transfer
-    verbose_name_plural = "ledger transfers"
-    fields = ("posted_at", "moved", "debit_kind", "credit_kind", "key")
-
-    def get_queryset(self, request: HttpRequest) -> Any:
-        return super().get_queryset(request).select_related("debit", "credit").order_by("posted_at", "id")
-
-    @admin.display(description="Amount")
-    def moved(self, transfer: Transfer) -> str:
-        return row_link(transfer, money(transfer.amount, transfer.debit.currency))
-
-    @admin.display(description="To (debit)")
-    def debit_kind(self, transfer: Transfer) -> str:
-        return row_link(transfer.debit, transfer.debit.kind)
-
-    @admin.display(description="From (credit)")
-    def credit_kind(self, transfer: Transfer) -> str:
-        return row_link(transfer.credit, transfer.credit.kind)
+from billing.models import BillingSchedule, Collection, CreditNote, Invoice, InvoiceSequence, InvoiceStatus
+from console.amounts import money
+from console.collected import StripeCallInline
+from console.filters import by_state
+from console.itemized import LineInline
+from console.links import row_link
+from console.posted import TransferInline
+from console.read_only import ReadOnlyAdmin, ReadOnlyInline
+from console.sums import sum_of
 
 
 class CollectionInline(ReadOnlyInline):
@@ -86,11 +26,46 @@ class CollectionInline(ReadOnlyInline):
     fields = ("task", "state", "stripe_invoice_id", "stripe_status", "attempts", "payment_error", "last_error")
 
 
-class StripeCallInline(ReadOnlyInline):
-    model = StripeCall
-    verbose_name_plural = "calls to Stripe"
-    fields = ("intended_at", "step", "state", "attempts", "stripe_id", "error", "finished_at")
-    ordering = ("intended_at",)
+class NoteInline(ReadOnlyInline):
+    model = CreditNote
+    verbose_name_plural = "credit notes"
+    fields = ("note", "reason", "total_amount", "lowered", "sent_back", "kept", "state", "created_at")
+    ordering = ("id",)
+
+    @admin.display(description="Number")
+    def note(self, note: CreditNote) -> str:
+        return row_link(note)
+
+    @admin.display(description="Total")
+    def total_amount(self, note: CreditNote) -> str:
+        return money(note.total, note.currency)
+
+    @admin.display(description="Off what was due")
+    def lowered(self, note: CreditNote) -> str:
+        return money(note.off_due, note.currency)
+
+    @admin.display(description="Refunded")
+    def sent_back(self, note: CreditNote) -> str:
+        return money(note.refunded, note.currency)
+
+    @admin.display(description="To the balance")
+    def kept(self, note: CreditNote) -> str:
+        return money(note.credited, note.currency)
+
+
+def corrections(now: dt.datetime) -> dict[str, Q]:
+    """How an invoice was corrected, or what it corrects."""
+    return {
+        "by a credit note": Q(Exists(CreditNote.objects.filter(invoice=OuterRef("pk")))),
+        "issued again": Q(Exists(Invoice.objects.filter(reissue_of=OuterRef("pk")))),
+        "in place of another": Q(reissue_of__isnull=False),
+    }
+
+
+def _unless_draft(invoice: Invoice, minor: int | None) -> str:
+    """What is worked out when an invoice is finalized."""
+    known = invoice.status != InvoiceStatus.DRAFT and minor is not None
+    return money(minor or 0, invoice.currency) if known else "-"
 
 
 class InvoiceAdmin(ReadOnlyAdmin):
@@ -100,30 +75,48 @@ class InvoiceAdmin(ReadOnlyAdmin):
         "short_kind",
         "status",
         "days",
+        "subtotal_amount",
+        "tax_amount",
         "total_amount",
         "due",
     )
     list_select_related = ("customer",)
-    list_filter = ("status", "kind")
+    list_filter = (
+        "status",
+        "kind",
+        by_state(corrections, of="corrected"),
+        ("finalize_at", admin.EmptyFieldListFilter),
+        "finalized_at",
+        "paid_at",
+    )
     search_fields = ("number__exact", "customer__key__exact")
     ordering = ("-id",)
     fields = (
         ("number", "status"),
+        "void_reason",
+        "issued_again",
+        "in_place_of",
         "customer_page",
         "subscription_page",
-        "plan_version",
+        "plan_version_page",
         ("kind", "period_index"),
         "period",
-        ("total_amount", "credit_used", "due"),
-        "conversations",
+        "sum",
         "counted_at",
         ("created_at", "finalized_at"),
         ("paid_at", "voided_at"),
     )
-    inlines = (LineInline, CollectionInline, TransferInline, StripeCallInline)
+    only_where_true = {"void_reason": "void_reason", "issued_again": "reissued_as", "in_place_of": "reissue_of"}
+    """Rows of the page that most invoices have no use for, and what has to be there for them."""
+    inlines = (LineInline, NoteInline, CollectionInline, TransferInline, StripeCallInline)
 
     def get_queryset(self, request: HttpRequest) -> Any:
-        return super().get_queryset(request).select_related("customer", "subscription__customer", "plan_version__plan")
+        related = ("customer", "subscription__customer", "plan_version__plan", "reissue_of", "reissued_as")
+        return super().get_queryset(request).select_related(*related)
+
+    def get_fields(self, request: HttpRequest, obj: Any = None) -> Any:
+        empty = {row for row, needed in self.only_where_true.items() if not getattr(obj, needed, None)}
+        return [row for row in self.fields if row not in empty]
 
     def get_readonly_fields(self, request: HttpRequest, obj: Any = None) -> Any:
         return [name for row in self.fields for name in ([row] if isinstance(row, str) else row)]
@@ -140,83 +133,53 @@ class InvoiceAdmin(ReadOnlyAdmin):
     def subscription_page(self, invoice: Invoice) -> str:
         return row_link(invoice.subscription)
 
+    @admin.display(description="Plan version")
+    def plan_version_page(self, invoice: Invoice) -> str:
+        return row_link(invoice.plan_version)
+
+    @admin.display(description="Issued again as")
+    def issued_again(self, invoice: Invoice) -> str:
+        return row_link(invoice.reissued_as)
+
+    @admin.display(description="In place of")
+    def in_place_of(self, invoice: Invoice) -> str:
+        return row_link(invoice.reissue_of)
+
     @admin.display(description="Period (UTC)", ordering="period_start")
     def days(self, invoice: Invoice) -> str:
-        return f"{invoice.period_start:%Y-%m-%d} to {invoice.period_end:%Y-%m-%d}"
+        start, end = (f"{instant:%Y-%m-%d}" for instant in (invoice.period_start, invoice.period_end))
+        return f"{start} to {end}" if invoice.period_start < invoice.period_end else start
 
     @admin.display(description="Period (UTC)")
     def period(self, invoice: Invoice) -> str:
-        return f"{invoice.period_start:%Y-%m-%d %H:%M} to {invoice.period_end:%Y-%m-%d %H:%M}"
+        start, end = (f"{instant:%Y-%m-%d %H:%M}" for instant in (invoice.period_start, invoice.period_end))
+        return f"{start} to {end}" if invoice.period_start < invoice.period_end else start
+
+    @admin.display(description="Sum")
+    def sum(self, invoice: Invoice) -> SafeString:
+        return sum_of(invoice)
+
+    @admin.display(description="Subtotal", ordering="subtotal")
+    def subtotal_amount(self, invoice: Invoice) -> str:
+        return money(invoice.subtotal, invoice.currency)
+
+    @admin.display(description="Tax", ordering="tax")
+    def tax_amount(self, invoice: Invoice) -> str:
+        return _unless_draft(invoice, invoice.tax)
 
     @admin.display(description="Total", ordering="total")
     def total_amount(self, invoice: Invoice) -> str:
-        return money(invoice.total, invoice.currency)
-
-    @admin.display(description="Credit applied")
-    def credit_used(self, invoice: Invoice) -> str:
-        return money(invoice.credit_applied, invoice.currency)
+        return _unless_draft(invoice, invoice.total)
 
     @admin.display(description="Amount due", ordering="amount_due")
     def due(self, invoice: Invoice) -> str:
-        return money(invoice.amount_due, invoice.currency)
-
-    @admin.display(description="Conversations counted")
-    def conversations(self, invoice: Invoice) -> SafeString | str:
-        lines = invoice.lines.filter(kind__in=COUNTED_KINDS)
-        links = [(counted_conversations(line, invoice.customer.key),) for line in lines]
-        return format_html_join(" · ", "{}", links) if links else "none"
-
-
-class InvoiceLineAdmin(ReadOnlyAdmin):
-    list_display = ("invoice", "kind", "tier", "description", "rounded_amount")
-    list_select_related = ("invoice",)
-    list_filter = ("kind",)
-    search_fields = ("invoice__number__exact",)
-    ordering = ("-id",)
-    fields = (
-        "invoice_page",
-        "position",
-        "kind",
-        "tier",
-        "description",
-        "conversations",
-        "quantity",
-        "unit",
-        "rounded_amount",
-        "period_index",
-        "period_start",
-        "period_end",
-        "pencil_sum",
-    )
-
-    def get_queryset(self, request: HttpRequest) -> Any:
-        return super().get_queryset(request).select_related("invoice__customer")
-
-    @admin.display(description="Invoice")
-    def invoice_page(self, line: InvoiceLine) -> str:
-        return row_link(line.invoice)
-
-    @admin.display(description="Conversations")
-    def conversations(self, line: InvoiceLine) -> str:
-        return counted_conversations(line, line.invoice.customer.key)
-
-    @admin.display(description="Unit price")
-    def unit(self, line: InvoiceLine) -> str:
-        return exact_price(line.unit_amount, line.invoice.currency)
-
-    @admin.display(description="Amount")
-    def rounded_amount(self, line: InvoiceLine) -> str:
-        return money(line.amount, line.invoice.currency)
-
-    @admin.display(description="Details")
-    def pencil_sum(self, line: InvoiceLine) -> SafeString:
-        return pretty_json(line.details)
+        return _unless_draft(invoice, invoice.amount_due)
 
 
 class BillingScheduleAdmin(ReadOnlyAdmin):
-    list_display = ("subscription", "next_period", "due_at", "attempts", "not_before", "last_error")
+    list_display = ("subscription", "next_period", "changes_to", "due_at", "attempts", "not_before", "last_error")
     list_select_related = ("subscription__customer",)
-    list_filter = (("last_error", admin.EmptyFieldListFilter),)
+    list_filter = (("last_error", admin.EmptyFieldListFilter), ("due_at", admin.EmptyFieldListFilter))
     search_fields = ("subscription__customer__key__exact",)
     ordering = ("due_at",)
 
@@ -228,6 +191,5 @@ class InvoiceSequenceAdmin(ReadOnlyAdmin):
 def register(site: AdminSite) -> None:
     """Put these tables on the desk."""
     site.register(Invoice, InvoiceAdmin)
-    site.register(InvoiceLine, InvoiceLineAdmin)
     site.register(BillingSchedule, BillingScheduleAdmin)
     site.register(InvoiceSequence, InvoiceSequenceAdmin)

@@ -1,25 +1,77 @@
 """Where is the money? The accounts of the ledger and every transfer between them; append-only."""
 
+import datetime as dt
 from typing import Any
 
 from django.contrib import admin
 from django.contrib.admin import AdminSite
+from django.db.models import F, Q
 from django.http import HttpRequest
 from django.utils.html import format_html
 from django.utils.safestring import SafeString
 
 from billing.models import Account, Transfer
 from console.amounts import money
+from console.filters import by_state
 from console.links import link, row_link, rows_url
-from console.read_only import ReadOnlyAdmin
+from console.read_only import ReadOnlyAdmin, ReadOnlyInline
+
+SIDES = ("debit__grant", "credit__grant")
+"""What a transfer has to be read with to name its accounts."""
+
+
+def balances(now: dt.datetime) -> dict[str, Q]:
+    """On which side an account has more."""
+    return {
+        "debit": Q(debits__gt=F("credits")),
+        "credit": Q(credits__gt=F("debits")),
+        "even": Q(credits=F("debits")),
+    }
+
+
+def account_link(account: Account) -> str:
+    """To an account of a customer whom the page names already."""
+    return row_link(account, account.kind if account.grant is None else f"{account.kind}: {account.grant}")
+
+
+class TransferInline(ReadOnlyInline):
+    model = Transfer
+    verbose_name_plural = "ledger transfers"
+    fields = ("posted_at", "moved", "debit_kind", "credit_kind", "key")
+
+    def get_queryset(self, request: HttpRequest) -> Any:
+        return super().get_queryset(request).select_related(*SIDES).order_by("posted_at", "id")
+
+    @admin.display(description="Amount")
+    def moved(self, transfer: Transfer) -> str:
+        return row_link(transfer, money(transfer.amount, transfer.debit.currency))
+
+    @admin.display(description="To (debit)")
+    def debit_kind(self, transfer: Transfer) -> str:
+        return account_link(transfer.debit)
+
+    @admin.display(description="From (credit)")
+    def credit_kind(self, transfer: Transfer) -> str:
+        return account_link(transfer.credit)
 
 
 class AccountAdmin(ReadOnlyAdmin):
-    list_display = ("customer", "kind", "debited", "credited", "balance")
-    list_select_related = ("customer",)
-    list_filter = ("kind",)
-    search_fields = ("customer__key__exact",)
-    fields = ("customer", "kind", "debited", "credited", "balance", "transfers")
+    list_display = ("customer", "kind", "grant", "debited", "credited", "balance")
+    list_select_related = ("customer", "grant")
+    list_filter = ("kind", by_state(balances, of="balance"))
+    search_fields = ("customer__key__exact", "grant__name")
+    fields = ("customer_page", "kind", "grant_page", "debited", "credited", "balance", "transfers")
+
+    def get_queryset(self, request: HttpRequest) -> Any:
+        return super().get_queryset(request).select_related("customer", "grant")
+
+    @admin.display(description="Customer")
+    def customer_page(self, account: Account) -> str:
+        return row_link(account.customer)
+
+    @admin.display(description="Grant")
+    def grant_page(self, account: Account) -> str:
+        return row_link(account.grant)
 
     @admin.display(description="Debited")
     def debited(self, account: Account) -> str:
@@ -43,15 +95,16 @@ class AccountAdmin(ReadOnlyAdmin):
 
 
 class TransferAdmin(ReadOnlyAdmin):
-    list_display = ("posted_at", "customer", "moved", "debit_kind", "credit_kind", "invoice", "key")
+    list_display = ("posted_at", "customer", "moved", "debit_kind", "credit_kind", "invoice", "credit_note", "key")
     list_display_links = ("posted_at",)
-    list_select_related = ("debit__customer", "credit", "invoice")
-    search_fields = ("key__exact", "invoice__number__exact")
+    list_select_related = ("debit__customer", *SIDES, "invoice", "credit_note")
+    list_filter = ("debit__kind", "credit__kind", "posted_at")
+    search_fields = ("key__exact", "invoice__number__exact", "credit_note__number__exact")
     ordering = ("-id",)
-    fields = ("posted_at", "customer", "moved", "debit_kind", "credit_kind", "invoice_page", "key")
+    fields = ("posted_at", "customer", "moved", "debit_kind", "credit_kind", "invoice_page", "note_page", "key")
 
     def get_queryset(self, request: HttpRequest) -> Any:
-        return super().get_queryset(request).select_related("debit__customer", "credit", "invoice")
+        return super().get_queryset(request).select_related(*self.list_select_related)
 
     @admin.display(description="Customer")
     def customer(self, transfer: Transfer) -> str:
@@ -63,15 +116,19 @@ class TransferAdmin(ReadOnlyAdmin):
 
     @admin.display(description="To (debit)")
     def debit_kind(self, transfer: Transfer) -> str:
-        return row_link(transfer.debit, transfer.debit.kind)
+        return account_link(transfer.debit)
 
     @admin.display(description="From (credit)")
     def credit_kind(self, transfer: Transfer) -> str:
-        return row_link(transfer.credit, transfer.credit.kind)
+        return account_link(transfer.credit)
 
     @admin.display(description="Invoice")
     def invoice_page(self, transfer: Transfer) -> str:
         return row_link(transfer.invoice)
+
+    @admin.display(description="Credit note")
+    def note_page(self, transfer: Transfer) -> str:
+        return row_link(transfer.credit_note)
 
 
 def register(site: AdminSite) -> None:

@@ -32,8 +32,9 @@ SELECT key, debit_id, credit_id, amount FROM billing_transfer WHERE debit_id = c
 KEYS = """
 SELECT t.key, t.invoice_id, t.credit_note_id FROM billing_transfer t
 WHERE CASE split_part(t.key, ':', 1)
-    WHEN 'invoice' THEN t.credit_note_id IS NOT NULL OR split_part(t.key, ':', 2) IS DISTINCT FROM t.invoice_id::text
-    WHEN 'credit_note' THEN t.invoice_id IS NOT NULL OR split_part(t.key, ':', 2) IS DISTINCT FROM t.credit_note_id::text
+    WHEN 'invoice' THEN (split_part(t.key, ':', 2), NULL) IS DISTINCT FROM (t.invoice_id::text, t.credit_note_id::text)
+    WHEN 'credit_note'
+        THEN (NULL, split_part(t.key, ':', 2)) IS DISTINCT FROM (t.invoice_id::text, t.credit_note_id::text)
     ELSE coalesce(t.invoice_id, t.credit_note_id) IS NOT NULL END
 """
 ONE_ACCOUNT = """

@@ -118,7 +118,7 @@ POSTINGS = (
     ),
     Invariant(
         "invoice_revenue_is_its_net_total",
-        "An invoice earns its total without tax, less what credit notes take back; a void one or a top-up earns nothing.",
+        "An invoice earns its total without tax, less what credit notes take back; a void one or a top-up nothing.",
         REVENUE,
     ),
     Invariant(

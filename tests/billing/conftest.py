@@ -1,9 +1,16 @@
 """Databases and sessions for the billing tests: those of metering; and somebody without a key."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 
 import pytest
 
+from billing.books import check
+from billing.books.credit_notes import CREDIT_NOTES
+from billing.books.ledger import LEDGER
+from billing.books.postings import POSTINGS
+from billing.books.taxes import TAXES
+from billing.books.wallets import WALLETS
+from tests.cast import NOON
 from tests.metering.conftest import committed, default_scheme_afterwards, no_remembered_rates, sessions
 from tests.rest import Caller
 
@@ -19,3 +26,16 @@ def stranger_status(db: None) -> Callable[..., int]:
         return int((stranger.post(url, {}) if post else stranger.get(url)).status_code)
 
     return call
+
+
+LIVENESS = ("stuck", "parked", "wait", "expires_when")
+"""In names of invariants that hold only where sweeps go on, or where nobody has tampered with Stripe."""
+
+
+@pytest.fixture
+def money_is_right() -> Iterator[None]:
+    """Whatever the test does: afterwards no money is lost, and every account, note and tax is as it must be."""
+    yield
+    money = [invariant.name for invariant in (*LEDGER, *POSTINGS, *WALLETS, *TAXES, *CREDIT_NOTES)]
+    lasting = [name for name in money if not any(word in name for word in LIVENESS)]
+    assert [(found.invariant.name, found.rows) for found in check(NOON, only=lasting)] == []

@@ -17,7 +17,7 @@ LEDGER = {
         ALTER TABLE billing_transfer DROP CONSTRAINT billing_transfer_key_key;
         {A_TRANSFER} SELECT gen_random_uuid(), key, debit_id, credit_id, amount, invoice_id, posted_at
         FROM billing_transfer LIMIT 1""",
-    "ledger_transfer_names_its_invoice": """
+    "ledger_transfer_names_its_reason": """
         UPDATE billing_transfer SET key = replace(key, invoice_id::text, gen_random_uuid()::text)
         WHERE invoice_id IS NOT NULL""",
     "ledger_customer_has_one_account_of_a_kind": """
@@ -30,11 +30,18 @@ LEDGER = {
     "ledger_is_never_overdrawn": """
         ALTER TABLE billing_account DROP CONSTRAINT account_credit_never_overdrawn;
         UPDATE billing_account SET debits = credits + 1 WHERE kind = 'credit'""",
+    "ledger_refund_account_is_what_is_on_its_way": """
+        UPDATE billing_creditnote SET refund_status = 'succeeded' WHERE refund_status = 'pending'""",
 }
 POSTINGS = {
     "invoice_is_posted_once_with_its_total": "DELETE FROM billing_transfer WHERE key LIKE '%:total'",
+    "grant_pays_what_is_owed_or_was_a_present": """
+        UPDATE billing_transfer t SET credit_id = account.id
+        FROM billing_account debit JOIN billing_account account USING (customer_id, currency)
+        WHERE t.debit_id = debit.id AND t.key ~ ':grant:[^:]+$' AND account.kind = 'revenue'""",
+    "invoice_tax_is_owed_to_the_state": "UPDATE billing_transfer SET amount = amount + 1 WHERE key LIKE '%:tax'",
     "void_invoice_is_reversed_whole": "DELETE FROM billing_transfer WHERE key LIKE '%:total:void'",
-    "invoice_revenue_is_its_total": f"""
+    "invoice_revenue_is_its_net_total": f"""
         {A_TRANSFER} SELECT gen_random_uuid(), key || ':again', debit_id, credit_id, amount, invoice_id, posted_at
         FROM billing_transfer WHERE key LIKE '%:total'""",
     "invoice_receivable_is_what_is_still_due": "UPDATE billing_invoice SET status = 'paid' WHERE status = 'finalized'",
@@ -192,6 +199,31 @@ COLLECTING = {
     "stripe_call_has_an_outcome": "UPDATE billing_stripecall SET state = 'intent'",
     "stripe_event_is_worked_off": "UPDATE billing_stripeevent SET state = 'parked'",
 }
+TAXES = {
+    "invoice_tax_is_its_percentage_of_the_subtotal": "UPDATE billing_invoice SET tax_percent = tax_percent + 1",
+    "invoice_tax_rate_was_in_force": "UPDATE billing_taxrate SET starts_at = '2030-01-01'",
+    "top_up_is_not_taxed": "UPDATE billing_invoice SET tax_name = 'VAT' WHERE kind = 'top_up'",
+    "tax_by_stripe_is_recorded_there": "DELETE FROM billing_stripecall WHERE step = 'untax'",
+    "draft_does_not_wait_for_its_tax": "UPDATE billing_invoice SET finalize_at = '2026-11-02' WHERE number IS NOT NULL",
+}
+CREDIT_NOTES = {
+    "credit_note_is_of_its_invoice": """
+        UPDATE billing_creditnote SET invoice_id = (SELECT id FROM billing_invoice WHERE number IS NOT NULL LIMIT 1)""",
+    "credit_note_adds_up": "UPDATE billing_creditnoteline SET tax = tax + 1",
+    "credit_notes_take_back_no_more_than_there_was": "UPDATE billing_creditnoteline SET amount = amount + 1000",
+    "credit_notes_give_back_their_share_of_the_tax": """
+        UPDATE billing_creditnote SET tax = tax + 1, total = total + 1, off_due = off_due + 1""",
+    "credit_note_is_posted": "DELETE FROM billing_transfer WHERE key LIKE 'credit_note:%:due'",
+    "refund_that_came_back_is_an_exact_mirror": """
+        UPDATE billing_transfer SET amount = amount + 1 WHERE key LIKE 'credit_note:%:returned'""",
+    "credit_note_of_a_void_invoice_is_annulled": "DELETE FROM billing_transfer WHERE key LIKE 'credit_note:%:void'",
+    "refund_is_of_what_was_collected": """
+        UPDATE billing_creditnote SET refunded = 10000, total = off_due + 10000 + credited WHERE refunded > 0""",
+    "credit_note_has_the_state_of_its_refund": "UPDATE billing_creditnote SET refund_status = ''",
+    "stripe_object_is_of_one_credit_note": "UPDATE billing_creditnote SET stripe_id = 'cn_1'",
+    "credit_note_is_not_parked": "UPDATE billing_creditnote SET state = 'parked' WHERE state = 'sent'",
+    "credit_note_is_not_stuck": "UPDATE billing_creditnote SET not_before = not_before - interval '1 month'",
+}
 DATABASE = {
     "index_and_constraint_are_valid": """
         ALTER TABLE billing_transfer ADD CONSTRAINT planted CHECK (amount > 1) NOT VALID""",
@@ -200,5 +232,17 @@ DATABASE = {
     "freezing_trigger_is_enabled": "ALTER TABLE billing_transfer DISABLE TRIGGER transfer_is_frozen",
 }
 PLANTED = (
-    LEDGER | POSTINGS | INVOICES | COUPONS | WALLETS | PRICES | PERIODS | EVENTS | CONVERSATIONS | COLLECTING | DATABASE
+    LEDGER
+    | POSTINGS
+    | INVOICES
+    | COUPONS
+    | WALLETS
+    | TAXES
+    | CREDIT_NOTES
+    | PRICES
+    | PERIODS
+    | EVENTS
+    | CONVERSATIONS
+    | COLLECTING
+    | DATABASE
 )

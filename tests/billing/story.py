@@ -4,7 +4,7 @@ Acme pays by card, and reports late. Bolt has no card and no base fee; a call of
 so that Bolt has credit for a while. Cleo's first invoice is voided, the second given up as uncollectible, the last too
 small for Stripe to collect; then Cleo has left. Acme redeems a coupon, and is billed for a set-up, wrongly at first.
 Edda has no subscription but a wallet: presents, of which one expires, and prepaid credit that is bought, used,
-returned, taken back, and topped up.
+returned, taken back, and topped up. Frida, Gustav and Hanna pay tax, and get some of their money back (`taking_back`).
 """
 
 import datetime as dt
@@ -13,7 +13,7 @@ from decimal import Decimal
 
 from billing.billing import bill
 from billing.bringing_home import bring_home
-from billing.collecting import collect_due, ensure_customer
+from billing.collecting import ensure_customer
 from billing.editing import add_discount
 from billing.expiring import expire_grants
 from billing.finalizing import finalize_invoice, void_invoice
@@ -32,6 +32,7 @@ from plans.models import Customer
 from sandbox.stripe_webhooks import signature
 from tests.billing.discounts import a_coupon, redeemed
 from tests.billing.purse import billed_once, bought, prepaid, present, voided
+from tests.billing.taking_back import bill_what_will_be_credited, give_back, give_back_more, sweep
 from tests.cast import FLAT_RATES, NOON, a_plan, acme, bolt, canceled, cleo, close, report, send, subscribed
 
 DECEMBER, JANUARY, FEBRUARY = (dt.datetime(2026 + n // 12, n % 12 + 1, 2, 14, tzinfo=dt.UTC) for n in (11, 12, 13))
@@ -93,7 +94,8 @@ def _november() -> None:
     _put_card_on_file(acme())
     _set_up(acme())
     _fill_wallet(edda())
-    collected(DECEMBER)
+    bill_what_will_be_credited(DECEMBER)
+    sweep(DECEMBER)
     _give_up(_invoice("cleo", InvoiceKind.CYCLE, 0))
 
 
@@ -105,16 +107,18 @@ def _december() -> None:
     send([report("c2", DECEMBER, conversation="c2", customer="cleo")], now=DECEMBER)
     canceled(cleo().subscriptions.get(), now=DECEMBER)
     assert [invoice.total for invoice in billed(JANUARY) if invoice.total < 0]
-    collected(JANUARY)
+    sweep(JANUARY)
 
 
 def _january() -> None:
     _use_wallet(edda())
+    give_back(JANUARY)
     send([report("b9", JANUARY, conversation="b9", customer="bolt", tokens=(30_000, 0, 0, 0, 0))], now=JANUARY)
     assert [invoice for invoice in billed(FEBRUARY) if invoice.credit_applied]
-    collected(FEBRUARY)
+    give_back_more(FEBRUARY)
+    sweep(FEBRUARY)
     send([report("open", NOW - dt.timedelta(minutes=30), conversation="open")], now=NOW)
-    collected(NOW)
+    sweep(NOW)
     _hear_from_stripe(NOW)
 
 
@@ -157,11 +161,6 @@ def billed(as_of: dt.datetime) -> list[Invoice]:
     run = bill(as_of=as_of, now=as_of)
     assert not run.failed
     return list(Invoice.objects.filter(pk__in=run.invoices))
-
-
-def collected(now: dt.datetime) -> None:
-    while collect_due(now=now):
-        pass
 
 
 def _invoice(customer: str, kind: str, index: int) -> Invoice:

@@ -21,7 +21,7 @@ from tests.billing.stripe_desk import booked, status_of
 from tests.cast import NOON, acme, bolt
 from tests.undoing import undone
 
-pytestmark = pytest.mark.django_db
+pytestmark = [pytest.mark.django_db, pytest.mark.usefixtures("money_is_right")]
 
 
 @pytest.fixture(autouse=True)

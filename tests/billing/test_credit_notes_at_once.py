@@ -21,6 +21,8 @@ from tests.cast import NOON, acme, bolt, cleo
 from tests.metering.conftest import Sessions
 from tests.metering.test_concurrency import wait_until_blocked
 
+pytestmark = pytest.mark.usefixtures("committed", "money_is_right")
+
 ACCOUNTS = ("receivable", "revenue", "tax", "cash", "credit", "refund", "grant", "pending")
 
 

@@ -191,6 +191,14 @@ def test_what_comes_back_to_a_void_grant_is_taken_back_like_the_rest() -> None:
     assert (balance(acme(), "promotion"), state(grant)) == (0, "void")
 
 
+def test_what_comes_back_to_a_void_grant_pays_nothing_until_it_is_taken_back() -> None:
+    grant = present(500)
+    invoice = billed_once(800)
+    void_grant(grant, now=NOON)
+    voided(invoice)
+    assert drawn(billed_once(100)) == {}
+
+
 REFUSE = """
 CREATE FUNCTION pg_temp.refuse() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN RAISE 'not this one'; END $$;
 CREATE TRIGGER refuse BEFORE INSERT ON billing_transfer FOR EACH ROW WHEN (NEW.amount = 100)

@@ -31,6 +31,8 @@ from tests.billing.stripe_desk import (  # noqa: F401
 from tests.cast import NOON, acme
 from tests.metering.conftest import Sessions
 
+pytestmark = pytest.mark.usefixtures("committed", "money_is_right")
+
 REFUND = "POST /v1/refunds"
 LOOK_AT_REFUND = "GET /v1/refunds/{refund}"
 LIST_PAYMENTS = "GET /v1/invoice_payments"

@@ -24,6 +24,8 @@ from tests.billing.stripe_desk import (  # noqa: F401
 from tests.cast import acme
 from tests.metering.conftest import Sessions
 
+pytestmark = pytest.mark.usefixtures("committed", "money_is_right")
+
 GONE = "the refund has failed: expired_or_canceled_card"
 
 

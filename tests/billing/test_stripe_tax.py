@@ -32,6 +32,8 @@ from tests.billing.stripe_desk import (  # noqa: F401
 from tests.cast import NOON, acme
 from tests.metering.conftest import Sessions
 
+pytestmark = pytest.mark.usefixtures("committed", "money_is_right")
+
 CALCULATE = "POST /v1/tax/calculations"
 READ = "GET /v1/tax/calculations/{calculation}"
 RECORD = "POST /v1/tax/transactions/create_from_calculation"

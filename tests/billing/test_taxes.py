@@ -21,7 +21,7 @@ from tests.billing.stripe_desk import booked
 from tests.cast import NOON, acme, bolt
 from tests.rest import Caller
 
-pytestmark = [pytest.mark.django_db, pytest.mark.usefixtures("fixed")]
+pytestmark = [pytest.mark.django_db, pytest.mark.usefixtures("fixed", "money_is_right")]
 
 DAY = dt.timedelta(days=1)
 

@@ -6,7 +6,7 @@ import pytest
 
 from billing import wallets
 from billing.finalizing import finalize_invoice
-from billing.models import Grant, Invoice, LineKind
+from billing.models import Grant, Invoice, InvoiceStatus, LineKind
 from tests.billing.books import DEC_2, GRACE, JAN_2, balance, billed, conversations, happened
 from tests.billing.purse import billed_once, bought, drafted, drawn, left, pay, prepaid, present, state, used, voided
 from tests.cast import NOON, a_plan, acme, bolt, subscribed
@@ -199,6 +199,12 @@ def test_a_wallet_holds_what_can_be_used_now_what_is_owed_and_what_is_bought() -
     prepaid(9_000, bolt())
     assert wallets.balance(acme(), at=NOON) == wallets.Balance(usable=130, lapsed=0, pending=5_000, credit=0)
     assert wallets.balance(acme(), at=NOON + DAY).usable == 107
+
+
+def test_a_top_up_that_was_given_up_is_not_awaited_any_more() -> None:
+    bought(5_000)
+    Invoice.objects.update(status=InvoiceStatus.UNCOLLECTIBLE)
+    assert wallets.balance(acme(), at=NOON).pending == 0
 
 
 def test_what_has_lapsed_is_still_there_for_the_usage_of_a_period_that_is_not_invoiced() -> None:

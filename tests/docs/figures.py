@@ -135,10 +135,6 @@ def _purse(age: int, grant: str) -> Purse:
     )
 
 
-def sums(block: Block) -> list[str]:
-    return [equation(line) for line in block.lines]
-
-
 def equation(line: str) -> str:
     """ "49.00 x 15 / 30 = 24.50": the right side worked out anew; it may be "rounded", or "rounded up" or "down"."""
     left, right, rounded = matched(rf"(.+) = ({MONEY})( rounded(?: up| down)?)?", line)

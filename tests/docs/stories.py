@@ -1,9 +1,7 @@
 """What do the blocks of the kind "story" say? Acme's days, played against the database, and all that is invoiced.
 
-A line that begins with a date is something that happens then, in UTC; what follows it, indented, is what it brought:
-every invoice, draft and credit note that is new or has changed, line by line (the total of a single line is left
-out), and what Acme's wallet and credit balance hold where that has changed. After each thing the sweeps run as they do
-in production. A line "# ..." is a sum.
+A line that begins with a date is something that happens then, in UTC; what follows it, indented, is what it brought
+(`documents`). After each thing the sweeps run as they do in production. A line "# ..." is a sum.
 """
 
 import datetime as dt
@@ -13,7 +11,6 @@ from collections.abc import Iterator
 from decimal import Decimal
 from typing import Any
 
-from billing import wallets
 from billing.billing import bill
 from billing.changing import make_change
 from billing.coupons import create_coupon, redeem
@@ -21,25 +18,24 @@ from billing.credit_notes import credit_note
 from billing.editing import add_discount, add_line
 from billing.expiring import expire_grants
 from billing.finalizing import finalize_invoice, void_invoice
-from billing.models import CreditNote, Invoice, TopUpRule
+from billing.models import Invoice
 from billing.one_off import OneOff, draft_one_off
 from billing.reissuing import reissue
 from billing.taxes import add_tax_rate
 from billing.topping_up import set_rule, top_up_due
 from plans import changing
 from plans.models import Plan, Subscription
-from plans.money import format_amount
 from plans.subscribing import subscribe
 from tests.billing.books import TOKENS
 from tests.billing.purse import bought, pay, prepaid, present
 from tests.cast import a_plan, acme, report, send
+from tests.docs.documents import Documents
 from tests.docs.figures import equation
 from tests.docs.page import COUNT, MONEY, Block, instant, like, matched, minor, raw_terms, whole
 
 DATE = r"\d{4}-\d\d-\d\d(?: \d\d:\d\d)?"
 IDLE = dt.timedelta(hours=24)
 """A conversation settles so long after its last call."""
-WIDTH = 88
 
 
 class Story:
@@ -50,7 +46,8 @@ class Story:
         self.now = instant("2026-01-01")
         self.acme = acme()
         self.reported = 0
-        self.shown: dict[object, list[str]] = {}
+        self.documents = Documents(self.acme)
+        self.coupons = 0
 
     def play(self, block: Block) -> Iterator[str]:
         """The block as it should read; where it names a plan, Acme is on that since the first of November."""
@@ -58,17 +55,17 @@ class Story:
             self._go_on(instant("2026-11-01"))
             self.subscribes(block.name, None)
             self._sweep()
-            list(self._leave())
+            list(self.documents.news(self.now))
         for line in block.lines:
             if step := re.fullmatch(rf"({DATE})  (.+)", line):
-                yield from self._leave()
+                yield from self.documents.news(self.now)
                 yield line
                 self._go_on(instant(step[1]))
                 self._do(step[2])
                 self._sweep()
             elif line.startswith("# "):
                 yield f"# {equation(line[2:])}"
-        yield from self._leave()
+        yield from self.documents.news(self.now)
 
     def _go_on(self, now: dt.datetime) -> None:
         assert now >= self.now, f"{now} comes after {self.now}"
@@ -82,7 +79,8 @@ class Story:
     def _do(self, said: str) -> None:
         for form, act in ACTS.items():
             if match := re.fullmatch(form, said):
-                return act(self, *match.groups())
+                act(self, *match.groups())
+                return
         raise AssertionError(f"not understood: {said!r}")
 
     # What happens
@@ -140,12 +138,12 @@ class Story:
 
     def top_up(self, below: str, up_to: str) -> None:
         set_rule(self.acme, below=minor(below), up_to=minor(up_to), cool_off=dt.timedelta(hours=1), now=self.now)
-        assert TopUpRule.objects.filter(customer=self.acme).exists()
 
     def redeems(self, percent: str | None, amount: str | None, what: str, lasts: str) -> None:
         periods = re.fullmatch(r"(\d+) periods", lasts)
+        self.coupons += 1
         coupon = create_coupon(
-            code=f"C{len(self.shown)}{self.now:%d%m}",
+            code=f"COUPON{self.coupons}",
             name="Coupon",
             percent_off=None if percent is None else Decimal(percent),
             amount_off=None if amount is None else Decimal(amount),
@@ -217,77 +215,6 @@ class Story:
             name = f"c{self.reported}"
             calls.append(report(name, called, conversation=name, tokens=tokens, **fields))
         assert set(send(calls, now=self.now)) == {"accepted"}
-
-    # What it brought
-
-    def _leave(self) -> Iterator[str]:
-        """What is new, or looks otherwise than before."""
-        wallet = wallets.balance(self.acme, at=self.now)
-        now: dict[object, list[str]] = {}
-        for invoice in Invoice.objects.order_by("created_at", "number", "id"):
-            now[invoice.pk] = list(self._printed(invoice))
-        for note in CreditNote.objects.order_by("id"):
-            now[note.pk] = list(self._note(note))
-        now["wallet"] = [self._row("wallet", wallet.usable)]
-        now["credit"] = [self._row("credit balance", wallet.credit)]
-        before = self.shown or {"wallet": [self._row("wallet", 0)], "credit": [self._row("credit balance", 0)]}
-        self.shown = now
-        for key, rows in now.items():
-            if before.get(key) != rows:
-                yield from self._news(rows, before.get(key, []), list(before.values()))
-
-    def _news(self, rows: list[str], earlier: list[str], others: list[list[str]]) -> list[str]:
-        """Rows as they are shown: of a draft that was edited what is new; and nothing twice that stands above."""
-        if rows[1:] and any(rows[1:] == other[1:] for other in others):
-            return [f"{rows[0]}, as above"]
-        if len(rows) == 2:
-            return [self._join(*rows)]
-        return [row for row in rows if row == rows[0] or row not in earlier] if "draft" in rows[0] else rows
-
-    def _join(self, heading: str, row: str) -> str:
-        """A document of one line is a line."""
-        words, amount = matched(r" *(.+?)  +(\S+)", row)
-        joined = f"{heading.strip()}: {words}"
-        return f"  {joined}{amount:>{max(WIDTH - len(joined), len(amount) + 2)}}"
-
-    def _printed(self, invoice: Invoice) -> Iterator[str]:
-        number = int((invoice.number or "0").rpartition("-")[2])
-        heading = f"invoice {number}, {invoice.kind}" if number else f"draft, {invoice.kind}"
-        if invoice.status == "void":
-            yield f"  {heading}, void"
-            return
-        yield f"  {heading}"
-        for line in invoice.lines.all():
-            yield self._row(f"  {line.description}", line.amount)
-        if invoice.tax:
-            yield self._row("  subtotal", invoice.subtotal)
-            contained = "contained " if invoice.tax_inclusive else ""
-            yield self._row(f"  {contained}{invoice.tax_name} {(invoice.tax_percent or Decimal(0)).normalize():f}%", invoice.tax)
-        if invoice.tax or invoice.lines.count() > 1:
-            yield self._row("  total", invoice.total)
-        applied = {"from the wallet": invoice.prepaid_applied, "from the credit balance": invoice.credit_applied}
-        for name, amount in applied.items():
-            if amount:
-                yield self._row(f"  {name}", amount)
-        if number and invoice.amount_due not in (invoice.total, 0):
-            yield self._row("  due", invoice.amount_due)
-
-    def _note(self, note: CreditNote) -> Iterator[str]:
-        of = int((note.invoice.number or "").rpartition("-")[2])
-        yield f"  credit note {int(note.number.rpartition('-')[2])} to invoice {of}"
-        for line in note.lines.select_related("invoice_line").order_by("invoice_line__position"):
-            yield self._row(f"  {line.invoice_line.description}", line.amount)
-        if note.tax:
-            yield self._row("  tax", note.tax)
-        ways = {"off what is due": note.off_due, "refunded": note.refunded, "to the credit balance": note.credited}
-        for name, amount in ways.items():
-            if amount:
-                total = "total, " if amount == note.total else ""
-                yield self._row(f"  {total}{name}", amount)
-
-    def _row(self, words: str, amount: int) -> str:
-        money = format_amount(amount, "USD")
-        return f"  {words}{money:>{max(WIDTH - len(words), len(money) + 2)}}"
 
 
 ACTS: dict[str, Any] = {

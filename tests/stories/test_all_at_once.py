@@ -1,8 +1,9 @@
 """Acme has everything at once: a coupon, limits, a move within a month, both kinds of credit, VAT, and an end.
 
 It is in Berlin. Growth costs 49.00 a month, includes 10 simple conversations, and comes to 60.00 at least; a further
-one costs 1.00. Scale costs 199.00, includes 40, and comes to 250.00 at least and 260.00 at most; a further one costs 0.50. The coupon
-takes a quarter off usage, for ever. VAT of 19 % is added. Acme has 30.00 as a present and 100.00 prepaid.
+one costs 1.00. Scale costs 199.00, includes 40, and comes to 250.00 at least and 260.00 at most; a further one costs
+0.50. The coupon takes a quarter off usage, for ever. VAT of 19 % is added. Acme has a present of 30.00 and 100.00
+prepaid.
 """
 
 from decimal import Decimal

@@ -1,4 +1,4 @@
-"""`manage.py bill --as-of T`: settle, invoice every period that is over at T, and collect."""
+"""`manage.py bill --as-of T`: settle, invoice every period that is over at T, see to the wallets, and collect."""
 
 from typing import Any
 
@@ -8,14 +8,16 @@ from tqdm import tqdm
 
 from api.instants import add_as_of
 from billing.billing import bill
-from billing.collecting import collect_due
+from billing.expiring import expire_grants
 from billing.models import Invoice
 from billing.stripe_gateway import StripeNotConfigured
+from billing.tasks import AT_STRIPE
+from billing.topping_up import top_up_due
 from plans.money import format_amount
 
 
 class Command(BaseCommand):
-    help = "Settle what is due, invoice every period that is over, and take the invoices to Stripe."
+    help = "Settle what is due, invoice every period that is over, see to the wallets, and take it all to Stripe."
 
     def add_arguments(self, parser: CommandParser) -> None:
         add_as_of(parser)
@@ -27,14 +29,17 @@ class Command(BaseCommand):
         for invoice in Invoice.objects.filter(pk__in=run.invoices).select_related("customer").order_by("number"):
             total = format_amount(invoice.total, invoice.currency)
             self.stdout.write(f"  {invoice}  {invoice.customer}  {invoice.kind}  {total} {invoice.currency}")
+        expire_grants(as_of=options["as_of"], now=timezone.now())
+        top_up_due(as_of=options["as_of"], now=timezone.now())
         self._collect()
         if run.failed:
             raise CommandError(f"{run.failed} subscriptions could not be billed; the log and their schedule say why")
 
     def _collect(self) -> None:
         try:
-            with tqdm(desc="collected", unit=" invoices", disable=None) as bar:
-                while taken := collect_due(now=timezone.now()):
-                    bar.update(taken)
+            with tqdm(desc="taken to Stripe", unit="", disable=None) as bar:
+                for sweep in AT_STRIPE:
+                    while taken := sweep(now=timezone.now()):
+                        bar.update(taken)
         except StripeNotConfigured as error:
             self.stdout.write(f"Not collected: {error}. The invoices wait.")
