@@ -216,6 +216,9 @@ def _discount_lines(subscription: Subscription, owed: Owed, billed: Iterable[Inv
 
 
 def _discount_line(subscription: Subscription, period: BillingPeriod, charge: Charge, amount: int) -> InvoiceLine:
+    """A coupon's line; where a part of what it takes off the period stands on an earlier invoice, it says so."""
+    earlier, currency = charge.amount - amount, subscription.customer.currency
+    taken_before = f", {format_amount(earlier, currency)} {currency} of it taken before" if earlier else ""
     return _line(
         subscription,
         period.index,
@@ -223,7 +226,7 @@ def _discount_line(subscription: Subscription, period: BillingPeriod, charge: Ch
         period.start,
         period.end,
         redemption_id=uuid.UUID(charge.discount),
-        description=charge.explanation,
+        description=charge.explanation + taken_before,
         quantity=1,
         amount=amount,
         details=charge.details,

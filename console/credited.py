@@ -1,19 +1,33 @@
 """What was taken back of invoices, and where did the money go? Credit notes with their lines; frozen when written."""
 
+import datetime as dt
 from typing import Any
 
 from django.contrib import admin
 from django.contrib.admin import AdminSite
+from django.db.models import Q
 from django.http import HttpRequest
 from django.utils.safestring import SafeString
 
+from billing.creditable import REFUND_FAILED
 from billing.models import CreditNote, CreditNoteLine
 from console.amounts import money
 from console.collected import StripeCallInline
+from console.filters import by_state, by_value
 from console.links import row_link
 from console.posted import TransferInline
 from console.read_only import ReadOnlyAdmin, ReadOnlyInline
-from console.sums import settling_of
+from console.sums import settling_of, where_it_went
+
+
+def ways(now: dt.datetime) -> dict[str, Q]:
+    """Where the money of a credit note went; it may have gone several ways."""
+    return {
+        "off what was due": Q(off_due__gt=0),
+        "refunded": Q(refunded__gt=0),
+        "refund failed": Q(refunded__gt=0, refund_status__in=REFUND_FAILED),
+        "to the balance": Q(credited__gt=0),
+    }
 
 
 class NoteLineInline(ReadOnlyInline):
@@ -45,13 +59,11 @@ class CreditNoteAdmin(ReadOnlyAdmin):
         "customer",
         "reason",
         "total_amount",
-        "lowered",
-        "sent_back",
-        "kept",
-        "state",
+        "went",
+        "short_state",
         "created_at",
     )
-    list_filter = ("state", "refund_status", "created_at")
+    list_filter = (by_value("state", CreditNote.State, of="state"), by_state(ways, of="went"), "created_at")
     search_fields = ("number__exact", "invoice__number__exact", "customer__key__exact", "refund_id__exact")
     ordering = ("-id",)
     fields = (
@@ -88,17 +100,13 @@ class CreditNoteAdmin(ReadOnlyAdmin):
     def total_amount(self, note: CreditNote) -> str:
         return money(note.total, note.currency)
 
-    @admin.display(description="Off what was due", ordering="off_due")
-    def lowered(self, note: CreditNote) -> str:
-        return money(note.off_due, note.currency)
+    @admin.display(description="Where it went")
+    def went(self, note: CreditNote) -> str:
+        return where_it_went(note)
 
-    @admin.display(description="Refunded", ordering="refunded")
-    def sent_back(self, note: CreditNote) -> str:
-        return money(note.refunded, note.currency)
-
-    @admin.display(description="To the balance", ordering="credited")
-    def kept(self, note: CreditNote) -> str:
-        return money(note.credited, note.currency)
+    @admin.display(description="At Stripe", ordering="state")
+    def short_state(self, note: CreditNote) -> str:
+        return note.state
 
 
 class CreditNoteLineAdmin(ReadOnlyAdmin):

@@ -9,15 +9,15 @@ from django.db.models import Exists, OuterRef, Q
 from django.http import HttpRequest
 from django.utils.safestring import SafeString
 
-from billing.models import BillingSchedule, Collection, CreditNote, Invoice, InvoiceSequence, InvoiceStatus
+from billing.models import BillingSchedule, Collection, CreditNote, Invoice, InvoiceKind, InvoiceSequence, InvoiceStatus
 from console.amounts import money
 from console.collected import StripeCallInline
-from console.filters import by_state
+from console.filters import by_state, by_value
 from console.itemized import LineInline
 from console.links import row_link
 from console.posted import TransferInline
 from console.read_only import ReadOnlyAdmin, ReadOnlyInline
-from console.sums import sum_of
+from console.sums import sum_of, where_it_went
 
 
 class CollectionInline(ReadOnlyInline):
@@ -29,7 +29,7 @@ class CollectionInline(ReadOnlyInline):
 class NoteInline(ReadOnlyInline):
     model = CreditNote
     verbose_name_plural = "credit notes"
-    fields = ("note", "reason", "total_amount", "lowered", "sent_back", "kept", "state", "created_at")
+    fields = ("note", "reason", "total_amount", "went", "state", "created_at")
     ordering = ("id",)
 
     @admin.display(description="Number")
@@ -40,17 +40,18 @@ class NoteInline(ReadOnlyInline):
     def total_amount(self, note: CreditNote) -> str:
         return money(note.total, note.currency)
 
-    @admin.display(description="Off what was due")
-    def lowered(self, note: CreditNote) -> str:
-        return money(note.off_due, note.currency)
+    @admin.display(description="Where it went")
+    def went(self, note: CreditNote) -> str:
+        return where_it_went(note)
 
-    @admin.display(description="Refunded")
-    def sent_back(self, note: CreditNote) -> str:
-        return money(note.refunded, note.currency)
 
-    @admin.display(description="To the balance")
-    def kept(self, note: CreditNote) -> str:
-        return money(note.credited, note.currency)
+def waits(now: dt.datetime) -> dict[str, Q]:
+    """What has to happen next; nothing, where an invoice is in neither state."""
+    return {
+        "to be finalized": Q(status=InvoiceStatus.DRAFT, finalize_at=None),
+        "to be taxed by Stripe": Q(status=InvoiceStatus.DRAFT, finalize_at__isnull=False),
+        "to be paid": Q(status=InvoiceStatus.FINALIZED),
+    }
 
 
 def corrections(now: dt.datetime) -> dict[str, Q]:
@@ -70,24 +71,22 @@ def _unless_draft(invoice: Invoice, minor: int | None) -> str:
 
 class InvoiceAdmin(ReadOnlyAdmin):
     list_display = (
-        "__str__",
+        "name",
         "customer",
         "short_kind",
         "status",
         "days",
-        "subtotal_amount",
-        "tax_amount",
         "total_amount",
+        "tax_amount",
         "due",
     )
     list_select_related = ("customer",)
     list_filter = (
         "status",
-        "kind",
+        by_value("kind", InvoiceKind, of="kind"),
+        by_state(waits, of="waits"),
         by_state(corrections, of="corrected"),
-        ("finalize_at", admin.EmptyFieldListFilter),
         "finalized_at",
-        "paid_at",
     )
     search_fields = ("number__exact", "customer__key__exact")
     ordering = ("-id",)
@@ -120,6 +119,10 @@ class InvoiceAdmin(ReadOnlyAdmin):
 
     def get_readonly_fields(self, request: HttpRequest, obj: Any = None) -> Any:
         return [name for row in self.fields for name in ([row] if isinstance(row, str) else row)]
+
+    @admin.display(description="Invoice", ordering="number")
+    def name(self, invoice: Invoice) -> str:
+        return invoice.number or "draft"
 
     @admin.display(description="Kind", ordering="kind")
     def short_kind(self, invoice: Invoice) -> str:
@@ -159,17 +162,15 @@ class InvoiceAdmin(ReadOnlyAdmin):
     def sum(self, invoice: Invoice) -> SafeString:
         return sum_of(invoice)
 
-    @admin.display(description="Subtotal", ordering="subtotal")
-    def subtotal_amount(self, invoice: Invoice) -> str:
-        return money(invoice.subtotal, invoice.currency)
-
-    @admin.display(description="Tax", ordering="tax")
+    @admin.display(description="Of that tax", ordering="tax")
     def tax_amount(self, invoice: Invoice) -> str:
         return _unless_draft(invoice, invoice.tax)
 
     @admin.display(description="Total", ordering="total")
     def total_amount(self, invoice: Invoice) -> str:
-        return _unless_draft(invoice, invoice.total)
+        if invoice.status == InvoiceStatus.DRAFT:
+            return f"{money(invoice.subtotal, invoice.currency)} before tax"
+        return money(invoice.total, invoice.currency)
 
     @admin.display(description="Amount due", ordering="amount_due")
     def due(self, invoice: Invoice) -> str:

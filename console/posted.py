@@ -10,9 +10,9 @@ from django.http import HttpRequest
 from django.utils.html import format_html
 from django.utils.safestring import SafeString
 
-from billing.models import Account, Transfer
+from billing.models import Account, AccountKind, Transfer
 from console.amounts import money
-from console.filters import by_state
+from console.filters import by_state, by_value
 from console.links import link, row_link, rows_url
 from console.read_only import ReadOnlyAdmin, ReadOnlyInline
 
@@ -58,7 +58,7 @@ class TransferInline(ReadOnlyInline):
 class AccountAdmin(ReadOnlyAdmin):
     list_display = ("customer", "kind", "grant", "debited", "credited", "balance")
     list_select_related = ("customer", "grant")
-    list_filter = ("kind", by_state(balances, of="balance"))
+    list_filter = (by_value("kind", AccountKind, of="kind"), by_state(balances, of="balance"))
     search_fields = ("customer__key__exact", "grant__name")
     fields = ("customer_page", "kind", "grant_page", "debited", "credited", "balance", "transfers")
 
@@ -95,10 +95,14 @@ class AccountAdmin(ReadOnlyAdmin):
 
 
 class TransferAdmin(ReadOnlyAdmin):
-    list_display = ("posted_at", "customer", "moved", "debit_kind", "credit_kind", "invoice", "credit_note", "key")
+    list_display = ("posted_at", "customer", "moved", "debit_kind", "credit_kind", "reason", "key")
     list_display_links = ("posted_at",)
     list_select_related = ("debit__customer", *SIDES, "invoice", "credit_note")
-    list_filter = ("debit__kind", "credit__kind", "posted_at")
+    list_filter = (
+        by_value("debit__kind", AccountKind, of="debited"),
+        by_value("credit__kind", AccountKind, of="credited"),
+        "posted_at",
+    )
     search_fields = ("key__exact", "invoice__number__exact", "credit_note__number__exact")
     ordering = ("-id",)
     fields = ("posted_at", "customer", "moved", "debit_kind", "credit_kind", "invoice_page", "note_page", "key")
@@ -121,6 +125,10 @@ class TransferAdmin(ReadOnlyAdmin):
     @admin.display(description="From (credit)")
     def credit_kind(self, transfer: Transfer) -> str:
         return account_link(transfer.credit)
+
+    @admin.display(description="Because of")
+    def reason(self, transfer: Transfer) -> str:
+        return row_link(transfer.invoice or transfer.credit_note)
 
     @admin.display(description="Invoice")
     def invoice_page(self, transfer: Transfer) -> str:

@@ -14,7 +14,7 @@ from django.utils.safestring import SafeString
 from billing import topping_up, wallets
 from billing.models import Account, AccountKind, Grant, GrantKind, TopUpRule, Transfer
 from console.amounts import money
-from console.filters import by_state
+from console.filters import by_state, by_value
 from console.links import link, row_link, rows_url
 from console.read_only import ReadOnlyAdmin
 from console.tables import table
@@ -110,7 +110,7 @@ def bounds(rule: TopUpRule) -> str:
 class GrantAdmin(ReadOnlyAdmin):
     list_display = ("name", "customer", "short_kind", "state", "remaining", "given", "priority", "expires_at")
     list_select_related = ("customer", "account")
-    list_filter = (by_state(grant_states), "kind", "automatic", "expires_at")
+    list_filter = (by_state(grant_states), by_value("kind", GrantKind, of="kind"), "automatic", "expires_at")
     search_fields = ("name", "customer__key__exact", "invoice__number__exact")
     ordering = ("-id",)
     fields = (

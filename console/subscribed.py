@@ -65,9 +65,19 @@ def state_of_phase(phase: SubscriptionPhase, now: dt.datetime) -> str:
     return "over" if phase.ends_at is not None and phase.ends_at <= now else "in force"
 
 
+def fee_of(phase: SubscriptionPhase) -> str:
+    """Whether the base fee of a phase's plan is due in it."""
+    trial_ends_at = phase.subscription.trial_ends_at
+    if phase.paused:
+        return "none: paused"
+    if trial_ends_at is None or trial_ends_at <= phase.starts_at:
+        return "due"
+    return f"none until {trial_ends_at:%Y-%m-%d %H:%M} UTC: trial"
+
+
 class PhaseInline(ReadOnlyInline):
     model = SubscriptionPhase
-    fields = ("plan", "state", "starts_at", "ends_at", "paused", "anchor_at", "created_at")
+    fields = ("plan", "state", "starts_at", "ends_at", "fee", "anchor_at", "created_at")
     verbose_name_plural = "phases: what is agreed, one after the other"
 
     def get_queryset(self, request: HttpRequest) -> Any:
@@ -80,6 +90,10 @@ class PhaseInline(ReadOnlyInline):
     @admin.display(description="State")
     def state(self, phase: SubscriptionPhase) -> SafeString:
         return link(row_url(phase), state_of_phase(phase, timezone.now()))
+
+    @admin.display(description="Base fee")
+    def fee(self, phase: SubscriptionPhase) -> str:
+        return fee_of(phase)
 
 
 class DiscountInline(ReadOnlyInline):
@@ -114,7 +128,6 @@ class SubscriptionAdmin(ReadOnlyAdmin):
     list_filter = (
         by_state(subscription_states, of="status"),
         by_state(changes, of="change"),
-        ("trial_ends_at", admin.EmptyFieldListFilter),
         "starts_at",
     )
     search_fields = ("customer__key__exact",)
@@ -202,7 +215,7 @@ class SubscriptionPhaseAdmin(ReadOnlyAdmin):
         "version_page",
         ("starts_at", "ends_at"),
         "state",
-        "paused",
+        "fee",
         "anchor_at",
         "created_at",
     )
@@ -221,6 +234,10 @@ class SubscriptionPhaseAdmin(ReadOnlyAdmin):
     @admin.display(description="State")
     def state(self, phase: SubscriptionPhase) -> str:
         return state_of_phase(phase, timezone.now())
+
+    @admin.display(description="Base fee")
+    def fee(self, phase: SubscriptionPhase) -> str:
+        return fee_of(phase)
 
 
 class SchemeChangeAdmin(ReadOnlyAdmin):

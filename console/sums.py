@@ -3,7 +3,7 @@
 from collections.abc import Iterator
 
 from django.conf import settings
-from django.utils.html import format_html_join
+from django.utils.html import format_html, format_html_join
 from django.utils.safestring import SafeString
 
 from billing.models import Account, AccountKind, CreditNote, Invoice, InvoiceStatus, TaxRate, Transfer
@@ -12,7 +12,7 @@ from console.links import link, row_link, row_url, rows_url
 from console.tables import table
 from plans.models import TaxExempt
 
-Row = tuple[str, str, SafeString | str]
+Row = tuple[SafeString | str, str, SafeString | str]
 """What it is, how much, and what explains it."""
 UNKNOWN = "not known yet"
 HEADS = ("", "Amount", "Because of")
@@ -34,12 +34,18 @@ def settling_of(note: CreditNote) -> SafeString:
     rows: list[Row] = [
         ("Without tax", money(note.net, currency), "the lines below"),
         ("Tax", money(note.tax, currency), ""),
-        ("Total", money(note.total, currency), ""),
+        (_strong("Total"), money(note.total, currency), ""),
         ("Off what was due", money(note.off_due, currency), row_link(note.invoice)),
         ("Refunded through Stripe", money(note.refunded, currency), note.refund_status),
         ("To the credit balance", money(note.credited, currency), row_link(note.customer)),
     ]
     return table(HEADS, rows, numbers=("Amount",))
+
+
+def where_it_went(note: CreditNote) -> str:
+    """In one line: "5.00 USD off what was due, 7.00 USD refunded"."""
+    ways = ((note.off_due, "off what was due"), (note.refunded, "refunded"), (note.credited, "to the balance"))
+    return ", ".join(f"{money(minor, note.currency)} {way}" for minor, way in ways if minor)
 
 
 def _tax(invoice: Invoice) -> Row:
@@ -50,6 +56,10 @@ def _tax(invoice: Invoice) -> Row:
     name = f"{invoice.tax_name or 'Tax'}{percent}"
     contained = " (contained in the subtotal)" if invoice.tax_inclusive else ""
     return name + contained, money(invoice.tax, invoice.currency), _why_taxed(invoice)
+
+
+def _strong(text: str) -> SafeString:
+    return format_html("<strong>{}</strong>", text)
 
 
 def _why_taxed(invoice: Invoice) -> SafeString | str:
@@ -66,14 +76,14 @@ def _why_taxed(invoice: Invoice) -> SafeString | str:
 
 def _settled(invoice: Invoice) -> Iterator[Row]:
     currency = invoice.currency
-    yield "Total", money(invoice.total, currency), ""
+    yield _strong("Total"), money(invoice.total, currency), ""
     if invoice.total < 0:
         yield "To the credit balance", money(-invoice.total, currency), _credit_account(invoice)
     else:
         yield "Prepaid credit", money(-invoice.prepaid_applied, currency), _prepaid(invoice)
         why = _credit_account(invoice) if invoice.credit_applied else ""
         yield "Credit balance", money(-invoice.credit_applied, currency), why
-    yield "Amount due", money(invoice.amount_due, currency), ""
+    yield _strong("Amount due"), money(invoice.amount_due, currency), ""
 
 
 def _prepaid(invoice: Invoice) -> SafeString | str:
@@ -103,4 +113,4 @@ def _corrected(invoice: Invoice) -> Iterator[Row]:
     yield "Credit notes", taken_back, format_html_join(", ", '<a href="{}">{}</a>', [(row_url(n), n) for n in notes])
     if invoice.status == InvoiceStatus.FINALIZED:
         rest = invoice.amount_due - sum(note.off_due for note in notes)
-        yield "Still to be paid", money(rest, invoice.currency), ""
+        yield _strong("Still to be paid"), money(rest, invoice.currency), ""

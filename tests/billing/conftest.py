@@ -28,8 +28,8 @@ def stranger_status(db: None) -> Callable[..., int]:
     return call
 
 
-LIVENESS = ("stuck", "parked", "wait", "expires_when")
-"""In names of invariants that hold only where sweeps go on, or where nobody has tampered with Stripe."""
+LIVENESS = ("stuck", "parked", "wait", "recorded", "expires_when")
+"""In the names of invariants that hold only where sweeps go on and Stripe refuses nothing."""
 
 
 @pytest.fixture

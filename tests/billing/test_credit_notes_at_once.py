@@ -17,7 +17,7 @@ from tests.billing.drafts import a_draft, a_paid_invoice, an_invoice, vat
 from tests.billing.purse import bought, pay
 from tests.billing.stripe_desk import Desk, open_desk, start_stripe, status_of  # noqa: F401
 from tests.billing.test_at_once import together
-from tests.cast import NOON, acme, bolt, cleo
+from tests.cast import LATER, NOON, acme, bolt, cleo
 from tests.metering.conftest import Sessions
 from tests.metering.test_concurrency import wait_until_blocked
 
@@ -27,7 +27,7 @@ ACCOUNTS = ("receivable", "revenue", "tax", "cash", "credit", "refund", "grant",
 
 
 def note_on(invoice: Invoice, **said: Any) -> Callable[[], CreditNote]:
-    return lambda: credit_note(invoice, reason="wrong", now=NOON, **said)
+    return lambda: credit_note(invoice, reason="wrong", now=LATER, **said)
 
 
 def money(customer: Customer) -> dict[str, int]:
@@ -66,7 +66,7 @@ def test_notes_at_once_take_back_no_more_than_there_is_and_have_numbers_without_
 def test_a_note_and_a_void_at_once_leave_nothing_owed_either_way(committed: None, sessions: Sessions) -> None:
     for customer in (acme(), bolt()):
         invoice = an_invoice(1000, customer=customer)
-        void = [lambda pk=invoice.pk: void_invoice(pk, reason="wrong", now=NOON)] * 2
+        void = [lambda pk=invoice.pk: void_invoice(pk, reason="wrong", now=LATER)] * 2
         results = together(sessions, *void, note_on(invoice, amount=300), note_on(invoice, amount=200))
         assert results.count(InvoiceNotVoidable) == 1
         assert {r for r in results if isinstance(r, type)} <= {InvoiceNotVoidable, NotCreditable}
@@ -100,7 +100,7 @@ def test_notes_payments_and_voids_at_once_leave_good_books(desk: Desk, sessions:
             sessions,
             desk.collect,
             note_on(invoice, amount=300),
-            lambda pk=invoice.pk: void_invoice(pk, reason="wrong", now=NOON),
+            lambda pk=invoice.pk: void_invoice(pk, reason="wrong", now=LATER),
             desk.give_back,
             note_on(invoice, amount=200, to="refund"),
             desk.collect,

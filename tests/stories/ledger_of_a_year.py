@@ -56,7 +56,7 @@ def simple_at(base_fee: str, included: int, unit: str, **more: Any) -> dict[str,
 
 
 class Year:
-    """A year of one customer. Whatever is due is billed before each thing that happens."""
+    """A year of one customer. Bills are made before each change of the agreement, and when time is said to pass."""
 
     def __init__(self, customer: Customer) -> None:
         self.customer = customer

@@ -52,7 +52,7 @@ def test_a_year_in_yen(settings: Settings) -> None:
           Kyoto, base fee 01 Feb 2027 to 28 Feb 2027                                            4900
           8 simple conversations: 5 included, 3 x 33.3 = 99.9, rounded to 100 JPY                100
           Spring: 10% off 4900 = -490 JPY                                                       -490
-          Spring: 10% off 5000 = -500 JPY                                                        -10
+          Spring: 10% off 5000 = -500 JPY, -490 JPY of it taken before                           -10
           minimum 5000 - 4500 = 500 JPY                                                          500
           subtotal                                                                              5000
           contained Consumption tax 10 %                                                         455
@@ -66,7 +66,7 @@ def test_a_year_in_yen(settings: Settings) -> None:
           30 simple conversations: 5 included, 25 x 33.3 = 832.5, rounded to 833 JPY             833
           4 standard conversations: 4 x 70.5 = 282 JPY                                           282
           Spring: 10% off 4900 = -490 JPY                                                       -490
-          Spring: 10% off 6015 = -602 JPY                                                       -112
+          Spring: 10% off 6015 = -602 JPY, -490 JPY of it taken before                          -112
           subtotal                                                                              5413
           contained Consumption tax 10 %                                                         492
           total                                                                                 5413
@@ -77,7 +77,7 @@ def test_a_year_in_yen(settings: Settings) -> None:
         invoice 4, cycle, 01 Mar 2027 to 31 Mar 2027
           Kyoto, base fee 01 Apr 2027 to 30 Apr 2027                                            4900
           60 simple conversations: 5 included, 55 x 33.3 = 1831.5, rounded to 1832 JPY          1832
-          Spring: 10% off 6732 = -673 JPY                                                       -183
+          Spring: 10% off 6732 = -673 JPY, -490 JPY of it taken before                          -183
           maximum 6000 - 6059 = -59 JPY                                                          -59
           subtotal                                                                              6490
           contained Consumption tax 10 %                                                         590
