@@ -12,6 +12,7 @@ from console import (
     happened,
     itemized,
     owed,
+    phased,
     posted,
     prepaid,
     promised,
@@ -20,7 +21,7 @@ from console import (
 )
 from console.admin_site import site
 
-AGREED = (agreed, customers, subscribed)
+AGREED = (agreed, customers, subscribed, phased)
 OWED = (owed, itemized, credited, promised, prepaid, taxed, posted, collected)
 
 for tables in (*AGREED, happened, *OWED, callers):

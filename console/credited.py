@@ -111,7 +111,6 @@ class CreditNoteAdmin(ReadOnlyAdmin):
 
 class CreditNoteLineAdmin(ReadOnlyAdmin):
     list_display = ("credit_note", "corrected", "net_amount", "tax_amount")
-    list_select_related = ("credit_note", "invoice_line")
     search_fields = ("credit_note__number__exact", "invoice_line__invoice__number__exact")
     ordering = ("-id",)
     fields = ("note_page", "corrected", "net_amount", "tax_amount")

@@ -13,13 +13,14 @@ from django.utils.safestring import SafeString
 
 from billing.models import Account, CreditNote, Grant, Invoice, Redemption
 from console.amounts import money
+from console.filters import by_value
 from console.links import customer_conversations_url, events_url, link, row_link, rows_url
 from console.prepaid import wallet
 from console.promised import periods_in_words, taken_off, takes_off, with_taken_off
 from console.read_only import ReadOnlyAdmin
 from console.tables import table
 from plans.customers import change_customer
-from plans.models import Customer, Subscription
+from plans.models import Customer, Subscription, TaxExempt
 
 CONTACT_DATA = ("name", "email", "country", "tax_id")
 """What an operator may change about a customer here; the rest has consequences and goes through the API."""
@@ -44,8 +45,13 @@ class ContactData(forms.ModelForm):  # type: ignore[type-arg]  # cannot be subsc
 
 class CustomerAdmin(ReadOnlyAdmin):
     form = ContactData
-    list_display = ("key", "name", "email", "country", "tax_exempt", "currency", "timezone", "byok", "created_at")
-    list_filter = ("tax_exempt", "byok", ("erased_at", admin.EmptyFieldListFilter), "created_at")
+    list_display = ("key", "name", "email", "country", "taxed", "currency", "byok", "created_at")
+    list_filter = (
+        by_value("tax_exempt", TaxExempt, of="tax exempt"),
+        "byok",
+        ("erased_at", admin.EmptyFieldListFilter),
+        "created_at",
+    )
     search_fields = ("key__exact", "name")
     ordering = ("-id",)
     fields = (
@@ -72,6 +78,10 @@ class CustomerAdmin(ReadOnlyAdmin):
 
     def save_model(self, request: HttpRequest, obj: Customer, form: Any, change: bool) -> None:
         change_customer(obj, **{name: form.cleaned_data[name] for name in form.changed_data})
+
+    @admin.display(description="Tax exempt", ordering="tax_exempt")
+    def taxed(self, customer: Customer) -> str:
+        return customer.tax_exempt
 
     @admin.display(description="See also")
     def more(self, customer: Customer) -> SafeString:

@@ -24,7 +24,7 @@ def by_state(conditions: Conditions, *, of: str = "state") -> type[SimpleListFil
     """A filter by these states under the name `of`; a state that there is not has no rows."""
 
     class ByState(SimpleListFilter):
-        title = parameter_name = of
+        title, parameter_name = of, of.replace(" ", "_")
 
         def lookups(self, request: HttpRequest, model_admin: Any) -> list[tuple[str, str]]:
             return [(name, name) for name in conditions(timezone.now())]

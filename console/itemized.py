@@ -88,8 +88,7 @@ class LineInline(ReadOnlyInline):
 
 
 class InvoiceLineAdmin(ReadOnlyAdmin):
-    list_display = ("invoice", "customer", "kind", "tier", "description", "rounded_amount")
-    list_select_related = ("invoice__customer",)
+    list_display = ("invoice_name", "customer", "kind", "tier", "description", "rounded_amount")
     list_filter = ("kind", "invoice__status")
     search_fields = ("invoice__number__exact", "invoice__customer__key__exact")
     ordering = ("-id",)
@@ -117,6 +116,10 @@ class InvoiceLineAdmin(ReadOnlyAdmin):
     @admin.display(description="Invoice")
     def invoice_page(self, line: InvoiceLine) -> str:
         return row_link(line.invoice)
+
+    @admin.display(description="Invoice", ordering="invoice")
+    def invoice_name(self, line: InvoiceLine) -> str:
+        return line.invoice.number or "draft"
 
     @admin.display(description="Customer")
     def customer(self, line: InvoiceLine) -> str:

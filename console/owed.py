@@ -80,7 +80,6 @@ class InvoiceAdmin(ReadOnlyAdmin):
         "tax_amount",
         "due",
     )
-    list_select_related = ("customer",)
     list_filter = (
         "status",
         by_value("kind", InvoiceKind, of="kind"),
@@ -162,7 +161,7 @@ class InvoiceAdmin(ReadOnlyAdmin):
     def sum(self, invoice: Invoice) -> SafeString:
         return sum_of(invoice)
 
-    @admin.display(description="Of that tax", ordering="tax")
+    @admin.display(description="Tax in it", ordering="tax")
     def tax_amount(self, invoice: Invoice) -> str:
         return _unless_draft(invoice, invoice.tax)
 

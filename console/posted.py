@@ -57,7 +57,6 @@ class TransferInline(ReadOnlyInline):
 
 class AccountAdmin(ReadOnlyAdmin):
     list_display = ("customer", "kind", "grant", "debited", "credited", "balance")
-    list_select_related = ("customer", "grant")
     list_filter = (by_value("kind", AccountKind, of="kind"), by_state(balances, of="balance"))
     search_fields = ("customer__key__exact", "grant__name")
     fields = ("customer_page", "kind", "grant_page", "debited", "credited", "balance", "transfers")
@@ -97,7 +96,6 @@ class AccountAdmin(ReadOnlyAdmin):
 class TransferAdmin(ReadOnlyAdmin):
     list_display = ("posted_at", "customer", "moved", "debit_kind", "credit_kind", "reason", "key")
     list_display_links = ("posted_at",)
-    list_select_related = ("debit__customer", *SIDES, "invoice", "credit_note")
     list_filter = (
         by_value("debit__kind", AccountKind, of="debited"),
         by_value("credit__kind", AccountKind, of="credited"),
@@ -108,7 +106,7 @@ class TransferAdmin(ReadOnlyAdmin):
     fields = ("posted_at", "customer", "moved", "debit_kind", "credit_kind", "invoice_page", "note_page", "key")
 
     def get_queryset(self, request: HttpRequest) -> Any:
-        return super().get_queryset(request).select_related(*self.list_select_related)
+        return super().get_queryset(request).select_related("debit__customer", *SIDES, "invoice", "credit_note")
 
     @admin.display(description="Customer")
     def customer(self, transfer: Transfer) -> str:

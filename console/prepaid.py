@@ -166,7 +166,6 @@ class GrantAdmin(ReadOnlyAdmin):
 
 class TopUpRuleAdmin(ReadOnlyAdmin):
     list_display = ("customer", "tops_up", "cool_off", "last_tried_at", "created_at")
-    list_select_related = ("customer",)
     list_filter = (("last_tried_at", admin.EmptyFieldListFilter),)
     search_fields = ("customer__key__exact",)
     fields = ("customer_page", "tops_up", "cool_off", "available", "last_tried_at", "created_at", "bought")

@@ -110,7 +110,8 @@ def _corrected(invoice: Invoice) -> Iterator[Row]:
     if not notes:
         return
     taken_back = money(-sum(note.total for note in notes), invoice.currency)
-    yield "Credit notes", taken_back, format_html_join(", ", '<a href="{}">{}</a>', [(row_url(n), n) for n in notes])
+    label = "Credit notes, void as it is" if invoice.status == InvoiceStatus.VOID else "Credit notes"
+    yield label, taken_back, format_html_join(", ", '<a href="{}">{}</a>', [(row_url(n), n) for n in notes])
     if invoice.status == InvoiceStatus.FINALIZED:
         rest = invoice.amount_due - sum(note.off_due for note in notes)
         yield _strong("Still to be paid"), money(rest, invoice.currency), ""

@@ -78,4 +78,4 @@ class Redemption(models.Model):
         ]
 
     def __str__(self) -> str:
-        return f"{self.coupon_id} of {self.customer_id}"
+        return f"{self.coupon} of {self.customer}"

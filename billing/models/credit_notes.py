@@ -80,4 +80,4 @@ class CreditNoteLine(models.Model):
         ]
 
     def __str__(self) -> str:
-        return f"{self.amount} of {self.invoice_line_id}"
+        return f"{self.credit_note}: {self.invoice_line}"

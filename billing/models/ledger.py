@@ -55,7 +55,7 @@ class Account(models.Model):
         ]
 
     def __str__(self) -> str:
-        return f"{self.kind} {self.currency} of {self.customer_id}"
+        return f"{self.kind} {self.currency} of {self.customer}"
 
 
 class Transfer(models.Model):

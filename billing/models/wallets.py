@@ -72,4 +72,4 @@ class TopUpRule(models.Model):
         ]
 
     def __str__(self) -> str:
-        return f"below {self.below} up to {self.up_to}"
+        return f"top-up of {self.customer}"

@@ -1,7 +1,7 @@
 """`/v1/customers/{key}/usage` and `/v1/quotes`: what it costs so far, and what it would cost."""
 
 import datetime as dt
-from typing import Annotated, Any
+from typing import Annotated, Any, NoReturn
 
 import msgspec
 from django.utils import timezone
@@ -20,7 +20,7 @@ from plans.pricing import PricedTier, UnpricedTier
 from plans.publishing import terms_of
 from plans.terms import Terms
 from plans.views.customers import get_customer
-from plans.views.plans import get_plan_version, get_published
+from plans.views.plans import get_plan, get_plan_version, newest_published
 from plans.views.tier_schemes import Code
 
 Count = Annotated[int, Meta(ge=0, le=1_000_000_000_000)]
@@ -153,7 +153,10 @@ class Quotes(Endpoint):
 
     @operation(scope="read", body=QuoteIn, returns=QuoteOut, summary="Price a mix of conversations on a plan")
     def post(self, request: Request, body: QuoteIn) -> QuoteOut:
-        version = get_published(body.plan, None) if body.version is None else get_plan_version(body.plan, body.version)
+        if body.version is not None:
+            version = get_plan_version(body.plan, body.version)
+        else:
+            version = newest_published(get_plan(body.plan)) or _nothing_published()
         terms = terms_of(version)
         start = timezone.now()
         anchor = Anchor(start, "UTC")
@@ -167,6 +170,10 @@ class Quotes(Endpoint):
                 errors=[(f"/conversations/{tier}", "the plan has no such tier") for tier in error.tiers],
             ) from error
         return _quote_out(version, terms, bill)
+
+
+def _nothing_published() -> NoReturn:
+    raise bad_request("Nothing to quote.", errors=[("/plan", "the plan has no published version")])
 
 
 def _quote_out(version: PlanVersion, terms: Terms, bill: PeriodBill) -> QuoteOut:

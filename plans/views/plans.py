@@ -107,11 +107,17 @@ def get_plan_version(code: str, version: int) -> PlanVersion:
 
 def get_published(code: str, version: int | None) -> PlanVersion:
     """The newest published version of a plan, or the named one; or the problem 404."""
-    published = get_plan(code).versions.select_related("plan").filter(status=VersionStatus.PUBLISHED)
-    found = (published if version is None else published.filter(version=version)).order_by("-version").first()
-    if found is None:
+    plan = get_plan(code)
+    found = newest_published(plan) if version is None else plan.versions.filter(version=version).first()
+    if found is None or found.status != VersionStatus.PUBLISHED:
         raise not_found(f"The plan {code!r} has no such published version.")
     return found
+
+
+def newest_published(plan: Plan) -> PlanVersion | None:
+    """What is for sale of a plan."""
+    published = plan.versions.select_related("plan").filter(status=VersionStatus.PUBLISHED)
+    return published.order_by("-version").first()
 
 
 class Plans(Endpoint):

@@ -87,7 +87,7 @@ def balance(customer: Customer, kind: str) -> int:
 
 
 FROZEN = """
-SELECT id::text, (to_jsonb(i) - '{status,paid_at,voided_at}'::text[])::text FROM billing_invoice i
+SELECT id::text, (to_jsonb(i) - '{status,paid_at,voided_at,void_reason}'::text[])::text FROM billing_invoice i
   WHERE status <> 'draft'
 UNION ALL
 SELECT l.id::text, to_jsonb(l)::text FROM billing_invoiceline l JOIN billing_invoice i ON i.id = l.invoice_id

@@ -1,5 +1,7 @@
 """Who sits at the desk in these tests, and what has been billed: Acme's only conversation, on one invoice."""
 
+import datetime as dt
+
 import pytest
 from django.contrib.auth.models import User
 from django.test import Client
@@ -41,6 +43,12 @@ def looker(db) -> Client:
 def passer_by(db) -> Client:
     """A user who is no staff."""
     return sign_in()
+
+
+@pytest.fixture
+def now() -> dt.datetime:
+    """The console reads the clock: what is to be running or to come is so around this."""
+    return dt.datetime.now(dt.UTC)
 
 
 @pytest.fixture
