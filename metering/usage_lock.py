@@ -3,8 +3,8 @@
 Every transaction that changes a customer's events or conversations holds the customer's usage lock shared; whoever
 counts usage (or cuts all of it anew) takes it alone. So a count sees whole ingest transactions or nothing of them,
 and whatever commits after it knows that it came late. Advisory, transaction-long, and taken in one order: what is
-agreed (the customer's row, its schedule), which no ingest locks, then the usage lock, then events, references, invoices,
-ledger accounts, and the invoice number last.
+agreed (the customer's row, its schedule), which no ingest locks, then the usage lock, then events, references,
+invoices, ledger accounts, and the invoice number last.
 """
 
 import uuid

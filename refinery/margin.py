@@ -33,8 +33,8 @@ class TierCost(NamedTuple):
 class Margin(NamedTuple):
     """An invoice against the supplier cost of the conversations on it.
 
-    `revenue` is what the invoice comes to without tax, in minor units. `share` (0..1) is what is left of it, and None where that cannot
-    be said: another currency than the cost's, no revenue, or calls whose price nobody knows.
+    `revenue` is what the invoice comes to without tax, in minor units. `share` (0..1) is what is left of it, and None
+    where that cannot be said: another currency than the cost's, no revenue, or calls whose price nobody knows.
     """
 
     revenue: int
