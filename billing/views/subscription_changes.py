@@ -2,7 +2,7 @@
 
 import datetime as dt
 import uuid
-from typing import Annotated, Literal
+from typing import Annotated, Literal, Protocol
 
 import msgspec
 from django.utils import timezone
@@ -29,6 +29,12 @@ PROBLEMS = {
     SubscriptionOverlaps: 409,
     SubscriptionRefused: 400,
 }
+
+
+class PlainChange(Protocol):
+    """A change of plans.changing that takes no more than the subscription and the time."""
+
+    def __call__(self, subscription_id: uuid.UUID, *, now: dt.datetime) -> Subscription: ...
 
 
 class ChangedSubscription(SubscriptionOut, kw_only=True):
@@ -112,23 +118,6 @@ class ChangedPlan(Endpoint):
         return changed(subscription_id, change, now=now, preview=body.preview)
 
 
-class UnscheduledChange(Endpoint):
-    """`/v1/subscriptions/{id}/unschedule`"""
-
-    @operation(
-        scope="manage",
-        body=Preview,
-        returns=ChangedSubscription,
-        problems=PROBLEMS,
-        summary="Take back a change that has not begun",
-    )
-    def post(self, request: Request, subscription_id: uuid.UUID, body: Preview) -> ChangedSubscription:
-        now = timezone.now()
-        return changed(
-            subscription_id, lambda pk: changing.unschedule_change(pk, now=now), now=now, preview=body.preview
-        )
-
-
 class CanceledSubscription(Endpoint):
     """`/v1/subscriptions/{id}/cancel`"""
 
@@ -149,47 +138,30 @@ class CanceledSubscription(Endpoint):
         return changed(subscription_id, change, now=now, preview=body.preview)
 
 
-class UncanceledSubscription(Endpoint):
-    """`/v1/subscriptions/{id}/uncancel`"""
+def plain_change(make: PlainChange, *, summary: str, description: str = "") -> type[Endpoint]:
+    """The endpoint of a change that needs no more to be said than which subscription."""
 
-    @operation(
-        scope="manage",
-        body=Preview,
-        returns=ChangedSubscription,
-        problems=PROBLEMS,
-        summary="Let a canceled subscription go on that has not ended",
-    )
-    def post(self, request: Request, subscription_id: uuid.UUID, body: Preview) -> ChangedSubscription:
-        now = timezone.now()
-        return changed(subscription_id, lambda pk: changing.uncancel(pk, now=now), now=now, preview=body.preview)
+    class Plain(Endpoint):
+        @operation(
+            scope="manage",
+            body=Preview,
+            returns=ChangedSubscription,
+            problems=PROBLEMS,
+            summary=summary,
+            description=description,
+        )
+        def post(self, request: Request, subscription_id: uuid.UUID, body: Preview) -> ChangedSubscription:
+            now = timezone.now()
+            return changed(subscription_id, lambda pk: make(pk, now=now), now=now, preview=body.preview)
 
-
-class PausedSubscription(Endpoint):
-    """`/v1/subscriptions/{id}/pause`"""
-
-    @operation(
-        scope="manage",
-        body=Preview,
-        returns=ChangedSubscription,
-        problems=PROBLEMS,
-        summary="Pause a subscription",
-        description="No base fee and no allowance accrue until it is resumed; what is used all the same is priced.",
-    )
-    def post(self, request: Request, subscription_id: uuid.UUID, body: Preview) -> ChangedSubscription:
-        now = timezone.now()
-        return changed(subscription_id, lambda pk: changing.pause(pk, now=now), now=now, preview=body.preview)
+    return Plain
 
 
-class ResumedSubscription(Endpoint):
-    """`/v1/subscriptions/{id}/resume`"""
-
-    @operation(
-        scope="manage",
-        body=Preview,
-        returns=ChangedSubscription,
-        problems=PROBLEMS,
-        summary="Resume a paused subscription",
-    )
-    def post(self, request: Request, subscription_id: uuid.UUID, body: Preview) -> ChangedSubscription:
-        now = timezone.now()
-        return changed(subscription_id, lambda pk: changing.resume(pk, now=now), now=now, preview=body.preview)
+UnscheduledChange = plain_change(changing.unschedule_change, summary="Take back a change that has not begun")
+UncanceledSubscription = plain_change(changing.uncancel, summary="Let a canceled subscription go on that has not ended")
+PausedSubscription = plain_change(
+    changing.pause,
+    summary="Pause a subscription",
+    description="No base fee and no allowance accrue until it is resumed; what is used all the same is priced.",
+)
+ResumedSubscription = plain_change(changing.resume, summary="Resume a paused subscription")
