@@ -1,9 +1,17 @@
 """What all tests share. Their database is started by tests/embedded_database.py."""
 
+import os
+
 import pytest
+from hypothesis import settings
 
 from api import keys
 from tests.rest import ALL_SCOPES, LONG_AGO, Caller
+
+# The same examples every time, so that a run can be repeated; PARLEY_EXAMPLES asks some tests for so many new ones.
+settings.register_profile("repeatable", derandomize=True, database=None)
+if "PARLEY_EXAMPLES" not in os.environ:
+    settings.load_profile("repeatable")
 
 
 @pytest.fixture(autouse=True)

@@ -10,6 +10,7 @@ from typing import Any
 from django.db import transaction
 
 from billing import wallets
+from billing.creditable import still_due
 from billing.finalizing import finalize_invoice, void_invoice
 from billing.granting import give
 from billing.ledger import book
@@ -54,7 +55,7 @@ def pay(invoice: Invoice | None, *, now: dt.datetime = NOON) -> None:
     with transaction.atomic():
         locked = Invoice.objects.select_for_update(of=["self"]).select_related("customer").get(pk=invoice.pk)
         cash, owed = AccountKind.CASH, AccountKind.RECEIVABLE
-        book(locked, "payment", debit=cash, credit=owed, amount=locked.amount_due, at=now)
+        book(locked, "payment", debit=cash, credit=owed, amount=still_due(locked), at=now)
         locked.status, locked.paid_at = InvoiceStatus.PAID, now
         locked.save(update_fields=["status", "paid_at"])
         wallets.invoice_paid(locked, at=now)
