@@ -28,6 +28,8 @@ __all__ = ["Amount", "BadJson", "Body", "Fault", "Instant", "LaxContract", "Pric
 
 MAX_DEPTH = 20
 MAX_KEYS = 64
+YEARS = range(1900, 9000)
+"""So that no time zone or grace takes an instant beyond what a calendar can hold."""
 
 # `$` also matches before a final line break in Python; the look-ahead closes that gap (and is harmless in ECMAScript).
 Price = Annotated[str, Meta(pattern=r"^[0-9]{1,12}(\.[0-9]{1,12})?$(?!\n)", description="decimal, at most 12 places")]
@@ -68,9 +70,14 @@ def convert(tree: object, into: type[T]) -> T:
     """`tree` (from `decode_tree`) as an instance of `into`; raises BadJson, or LaxContract for an unsafe type."""
     _require_strict(into)  # type: ignore[arg-type]
     try:
-        return msgspec.convert(tree, into)
+        found = msgspec.convert(tree, into)
     except msgspec.ValidationError as error:
         raise BadJson([locate(str(error), tree, into)]) from error
+    for name, encoded in _instants_of(into):  # type: ignore[arg-type]
+        instant = getattr(found, name)
+        if isinstance(instant, datetime) and instant.year not in YEARS:
+            raise BadJson([Fault(to_pointer((encoded,)), f"lies out of reach: years {YEARS[0]} to {YEARS[-1]}")])
+    return found
 
 
 _decoder = msgspec.json.Decoder()
@@ -189,6 +196,21 @@ def _require_strict(into: Hashable) -> None:
             seen.add(info.cls)
         _refuse_lax(info)
         waiting += _parts(info)
+
+
+@functools.cache
+def _instants_of(into: Hashable) -> tuple[tuple[str, str], ...]:
+    """The names of a struct's own instants, in Python and in JSON."""
+    info = msgspec.inspect.type_info(into)
+    if not isinstance(info, msgspec.inspect.StructType):
+        return ()
+    return tuple((field.name, field.encode_name) for field in info.fields if _is_instant(field.type))
+
+
+def _is_instant(info: msgspec.inspect.Type) -> bool:
+    if isinstance(info, msgspec.inspect.StructType):
+        return False
+    return isinstance(info, msgspec.inspect.DateTimeType) or any(_is_instant(part) for part in _parts(info))
 
 
 def _refuse_lax(info: msgspec.inspect.Type) -> None:

@@ -23,6 +23,10 @@ ORDER = {kind: place for place, kind in enumerate(LineKind)}
 """The order of the sum; LineKind lists it."""
 
 
+class PeriodGone(Exception):
+    """The subscription does not reach the period any more."""
+
+
 def draft_start(subscription: Subscription, period: BillingPeriod, *, now: dt.datetime) -> Invoice | None:
     """The first base fee, in advance; None where the plan has none, or a trial goes before it."""
     lines = advance_lines(subscription, period, as_of=period.start)
@@ -89,7 +93,8 @@ def draft_again(voided: Invoice, *, now: dt.datetime) -> Invoice:
     subscription = voided.subscription
     assert subscription is not None and voided.period_index is not None
     period = period_of(subscription, voided.period_index)
-    assert period is not None
+    if period is None:
+        raise PeriodGone(f"the period of invoice {voided} has been withdrawn; void it without issuing another")
     draft = _draft(subscription, InvoiceKind(voided.kind), period, [], now, reissue_of=voided)
     periods = voided.lines.exclude(period_index=None).order_by()  # else "distinct" would tell positions apart
     touched = periods.values_list("subscription_id", "period_index").distinct()
@@ -97,12 +102,13 @@ def draft_again(voided: Invoice, *, now: dt.datetime) -> Invoice:
     for subscription_id, index in sorted(touched, key=str):
         assert index is not None
         owner = subscription if subscription_id == subscription.pk else Subscription.objects.get(pk=subscription_id)
-        lines += _lines_again(owner, index, closes=voided.kind == InvoiceKind.CYCLE and index == period.index)
+        closes = voided.kind == InvoiceKind.CYCLE and index == period.index
+        lines += _lines_again(owner, index, closes=closes, now=now)
     _write_lines(draft, lines)
     return draft
 
 
-def _lines_again(subscription: Subscription, index: int, *, closes: bool) -> list[InvoiceLine]:
+def _lines_again(subscription: Subscription, index: int, *, closes: bool, now: dt.datetime) -> list[InvoiceLine]:
     period = period_of(subscription, index)
     if period is None:
         return lines_of_no_period(subscription, index)
@@ -110,7 +116,7 @@ def _lines_again(subscription: Subscription, index: int, *, closes: bool) -> lis
         return closing_lines(subscription, period)
     if _cycles(subscription.customer_id).filter(subscription=subscription, period_index=index).exists():
         return corrected_lines(subscription, period)
-    return advance_lines(subscription, period, as_of=period.end - LAST_INSTANT)
+    return advance_lines(subscription, period, as_of=min(max(now, period.start), period.end - LAST_INSTANT))
 
 
 def _adjustment_lines(subscription: Subscription, late_days: Sequence[dt.date]) -> list[InvoiceLine]:

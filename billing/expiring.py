@@ -33,6 +33,7 @@ def over(as_of: dt.datetime) -> QuerySet[Grant]:
     """Grants with something left that nothing may use any more at `as_of`."""
     drafts = Invoice.objects.filter(customer=OuterRef("customer"), status=InvoiceStatus.DRAFT)
     from_before = Q(period_start__lt=OuterRef("expires_at")) | Q(created_at__lt=OuterRef("expires_at"))
+    from_before |= Q(reissue_of__created_at__lt=OuterRef("expires_at"))
     expired = Q(~needed_for_usage(), ~Exists(drafts.filter(from_before)), expires_at__lte=as_of)
     found = Grant.objects.filter(FILLED, Q(voided_at__isnull=False) | expired)
     return found.select_related("customer", "invoice").order_by("pk")

@@ -11,9 +11,8 @@ from collections.abc import Iterable, Iterator
 from decimal import Decimal
 from typing import Any
 
-from django.db.models import Q
-
-from billing.models import PERIODIC_KINDS, Invoice, InvoiceKind, InvoiceLine, InvoiceStatus, LineKind, Redemption
+from billing.given_up import given_up, standing_lines, still_to_bill
+from billing.models import Invoice, InvoiceKind, InvoiceLine, InvoiceStatus, LineKind, Redemption
 from billing.owing import Owed, owed_for, owed_in_advance
 from metering.reading import changed_since
 from plans.calendar import time_zone
@@ -28,8 +27,6 @@ from plans.terms import PEAK, POOL
 NAMED_CONVERSATIONS = 50
 """How many changed conversations an adjustment names; all of them are in the CSV of its period."""
 FEE_KINDS = (LineKind.BASE_FEE, LineKind.PRORATION)
-REPLACED = Q(invoice__status=InvoiceStatus.VOID, invoice__reissued_as__isnull=False)
-"""Lines of an invoice that another one was issued in the place of."""
 ITEMISED = {"usage": LineKind.USAGE, "minimum": LineKind.MINIMUM, "maximum": LineKind.MAXIMUM}
 
 
@@ -37,7 +34,8 @@ def advance_lines(subscription: Subscription, period: BillingPeriod, *, as_of: d
     """The base fees of a period as the agreement stands at an instant, and discounts on them."""
     owed = owed_in_advance(subscription, period, as_of=as_of)
     billed = standing_lines(subscription, period.index)
-    return [*_fee_lines(subscription, owed, billed), *_discount_lines(subscription, owed, billed)]
+    lines = [*_fee_lines(subscription, owed, billed), *_discount_lines(subscription, owed, billed)]
+    return [*lines, *_kept_back(subscription, owed, billed, lines)]
 
 
 def closing_lines(subscription: Subscription, period: BillingPeriod) -> list[InvoiceLine]:
@@ -47,7 +45,8 @@ def closing_lines(subscription: Subscription, period: BillingPeriod) -> list[Inv
         return corrected_lines(subscription, period)
     owed = owed_for(subscription, period)
     items = [_item_line(subscription, owed, charge) for charge in owed.bill.charges if charge.kind in ITEMISED]
-    return [*_fee_lines(subscription, owed, billed), *items, *_discount_lines(subscription, owed, billed)]
+    lines = [*_fee_lines(subscription, owed, billed), *items, *_discount_lines(subscription, owed, billed)]
+    return [*lines, *_kept_back(subscription, owed, billed, lines)]
 
 
 def corrected_lines(
@@ -57,29 +56,21 @@ def corrected_lines(
     owed = owed_for(subscription, period)
     billed = standing_lines(subscription, period.index)
     fees = list(_fee_lines(subscription, owed, billed))
-    rest_owed = owed.total - sum(charge.amount for charge in owed.bill.charges if charge.kind == "base_fee")
-    rest_billed = sum(line.amount for line in billed if line.kind not in FEE_KINDS)
-    if rest_owed == rest_billed:
+    rest = still_to_bill(owed.total, billed) - sum(line.amount for line in fees)
+    if not rest:
         return fees
+    rest_owed = owed.total - sum(charge.amount for charge in owed.bill.charges if charge.kind == "base_fee")
     invoice = invoice or _cycle_invoice(subscription, period.index)
-    return [*fees, _adjustment_line(subscription, owed, invoice, rest_owed, rest_billed)]
+    return [*fees, _adjustment_line(subscription, owed, invoice, rest_owed, rest_owed - rest)]
 
 
 def lines_of_no_period(subscription: Subscription, index: int) -> list[InvoiceLine]:
     """What was billed in advance for a period that the subscription does not reach any more, given back."""
+    groups: dict[object, list[InvoiceLine]] = defaultdict(list)
     billed = standing_lines(subscription, index)
-    fees: dict[object, list[InvoiceLine]] = defaultdict(list)
-    for line in billed:
-        fees[line.phase_id, line.redemption_id].append(line)
-    return [_given_back(lines) for lines in fees.values() if sum(line.amount for line in lines)]
-
-
-def standing_lines(subscription: Subscription, index: int) -> list[InvoiceLine]:
-    """All lines that bill a period. Also what stood on an invoice that is void by now: it was given up, and is not
-    billed again, unless another invoice was issued in its place.
-    """
-    lines = InvoiceLine.objects.filter(subscription=subscription, period_index=index, kind__in=PERIODIC_KINDS)
-    return list(lines.exclude(REPLACED).order_by("invoice__created_at", "invoice_id", "position"))
+    for line in billed if still_to_bill(0, billed) else []:
+        groups[line.phase_id, line.redemption_id].append(line)
+    return [_given_back(lines) for lines in groups.values() if sum(line.amount - given_up(line) for line in lines)]
 
 
 def _cycle_invoice(subscription: Subscription, index: int) -> Invoice:
@@ -151,6 +142,25 @@ def _fee_line(
     )
 
 
+def _kept_back(
+    subscription: Subscription, owed: Owed, billed: list[InvoiceLine], lines: list[InvoiceLine]
+) -> Iterator[InvoiceLine]:
+    """What new lines would give back, or claim, although it was given up before."""
+    difference = still_to_bill(owed.total, billed) - sum(line.amount for line in lines)
+    if difference:
+        numbers = ", ".join(dict.fromkeys(str(line.invoice) for line in billed if given_up(line)))
+        yield _line(
+            subscription,
+            owed.period.index,
+            LineKind.PRORATION,
+            owed.period.start,
+            owed.period.end,
+            description=f"Given up before, with {numbers}, so neither billed nor given back",
+            quantity=1,
+            amount=difference,
+        )
+
+
 class _Part:
     """A span of time, as the proration wants it."""
 
@@ -168,7 +178,7 @@ def _given_back(lines: list[InvoiceLine]) -> InvoiceLine:
         kind=LineKind.DISCOUNT if first.redemption_id else LineKind.PRORATION,
         description=f"{first.description}, not used",
         quantity=1,
-        amount=-sum(line.amount for line in lines),
+        amount=-sum(line.amount - given_up(line) for line in lines),
         period_index=first.period_index,
         period_start=min(line.period_start for line in lines),
         period_end=max(line.period_end for line in lines),

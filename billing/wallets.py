@@ -63,10 +63,17 @@ def draws_for(
 def usable_for(invoice: Invoice, *, now: dt.datetime) -> QuerySet[Grant]:
     """The grants that may pay an invoice that is finalized `now`, if anything is left of them."""
     if invoice.kind in BILLED_AT_ONCE:
-        begun, since = Q(effective_at__lte=now), invoice.created_at
+        begun, since = Q(effective_at__lte=now), _first_drafted(invoice)
     else:
         begun, since = Q(effective_at__lt=invoice.period_end), invoice.period_start
     return in_force(invoice.customer).filter(begun, not_expired(since))
+
+
+def _first_drafted(invoice: Invoice) -> dt.datetime:
+    """What was issued anew may take the credit that was there when it was first billed."""
+    while invoice.reissue_of is not None:
+        invoice = invoice.reissue_of
+    return invoice.created_at
 
 
 def in_force(customer: Customer) -> QuerySet[Grant]:

@@ -15,7 +15,7 @@ from django.db import IntegrityError, transaction
 
 from plans.calendar import MONTHS_IN
 from plans.models import Customer, PlanVersion, Subscription, SubscriptionPhase
-from plans.periods import LAST_INSTANT, WITH_PHASES, Agreement, agreement_at, period_holding, phases_of
+from plans.periods import WITH_PHASES, Agreement, agreement_at, period_holding, phases_of
 from plans.publishing import terms_of
 from plans.subscribing import (
     SubscriptionOverlaps,
@@ -54,13 +54,14 @@ def change_plan(
     NothingToChange, SubscriptionRefused.
     """
     with _locked(subscription_id, now) as subscription:
+        subscription = _without_scheduled(subscription, now)
         current = _agreement(subscription, now)
         at = _instant(subscription, current, when or _usual_moment(current.terms, terms_of(version)), now)
         check_tiers_have_prices(version)
         ends_at = subscription.ends_at
         if ends_at is not None and at >= ends_at:
             raise SubscriptionRefused("/when", f"the subscription ends at {ends_at.isoformat()}")
-        before = _drop_phases_from(subscription, at)
+        *_, before = (phase for phase in phases_of(subscription) if phase.starts_at <= at)
         if before.plan_version_id == version.pk:
             raise NothingToChange(f"the subscription is on {version} then")
         _begin(before, at, plan_version=version, anchor_at=_anchor(subscription, version, at), now=now)
@@ -73,16 +74,9 @@ def change_plan(
 def unschedule_change(subscription_id: uuid.UUID, *, now: dt.datetime) -> Subscription:
     """Take back a change that has not begun yet. Raises AlreadyEnded, NothingToChange."""
     with _locked(subscription_id, now) as subscription:
-        begun = max(now, subscription.starts_at)
-        scheduled = [phase for phase in phases_of(subscription) if phase.starts_at > begun]
-        if not scheduled:
+        if not _scheduled(subscription, now):
             raise NothingToChange("no change is scheduled")
-        current = _drop_phases_from(subscription, begun)
-        current.ends_at = subscription.ends_at
-        current.save(update_fields=["ends_at"])
-        for phase in (current, *scheduled):
-            note_scheme(subscription.customer_id, phase.plan_version, since=scheduled[0].starts_at)
-        return _read(subscription.pk)
+        return _without_scheduled(subscription, now)
 
 
 def pause(subscription_id: uuid.UUID, *, now: dt.datetime) -> Subscription:
@@ -114,13 +108,18 @@ def _set_paused(subscription_id: uuid.UUID, paused: bool, now: dt.datetime) -> S
 
 
 def cancel(subscription_id: uuid.UUID, *, when: Literal["now", "period_end"], now: dt.datetime) -> Subscription:
-    """Let the subscription end. One that has not begun is withdrawn by `now`. Raises AlreadyEnding, AlreadyEnded."""
+    """Let the subscription end, and drop what is scheduled. One that has just begun, or not yet, is withdrawn by `now`.
+
+    In a trial `period_end` is the end of the trial. Raises AlreadyEnding, AlreadyEnded.
+    """
     with _locked(subscription_id, now) as subscription:
         earlier_end = subscription.ends_at
         if when == "now":
-            ends_at = max(now, _earliest_end(subscription, now))
+            ends_at = max(now, subscription.starts_at)
         elif earlier_end is not None:
             raise AlreadyEnding(f"the subscription ends at {earlier_end.isoformat()} already")
+        elif subscription.trial_ends_at is not None and now < subscription.trial_ends_at:
+            ends_at = subscription.trial_ends_at  # who leaves in the trial pays no fee
         else:
             ends_at = period_holding(subscription, max(now, subscription.starts_at)).end
         _end_phases(subscription, ends_at)
@@ -146,11 +145,6 @@ def uncancel(subscription_id: uuid.UUID, *, now: dt.datetime) -> Subscription:
         last.save(update_fields=["ends_at"])
         note_end(subscription.customer_id, ends_at)
         return _read(subscription.pk)
-
-
-def _earliest_end(subscription: Subscription, now: dt.datetime) -> dt.datetime:
-    """What has begun has a first period, be it of an instant; what has not is withdrawn, and has none."""
-    return subscription.starts_at + (LAST_INSTANT if now >= subscription.starts_at else dt.timedelta(0))
 
 
 @contextmanager
@@ -201,14 +195,26 @@ def _anchor(subscription: Subscription, version: PlanVersion, at: dt.datetime) -
     return begun[-1].anchor_at if same else at
 
 
-def _drop_phases_from(subscription: Subscription, at: dt.datetime) -> SubscriptionPhase:
-    """Replace what is scheduled from an instant on; returns the phase before, or the one that began just then."""
-    *_, before = (phase for phase in phases_of(subscription) if phase.starts_at <= at)
-    for phase in phases_of(subscription):
-        if phase.starts_at > at:
-            phase.ends_at = phase.starts_at
-            phase.save(update_fields=["ends_at"])
-    return before
+def _scheduled(subscription: Subscription, now: dt.datetime) -> list[SubscriptionPhase]:
+    """The phases that have not begun, but for the first one of a subscription that has not."""
+    begun = max(now, subscription.starts_at)
+    return [phase for phase in phases_of(subscription) if phase.starts_at > begun]
+
+
+def _without_scheduled(subscription: Subscription, now: dt.datetime) -> Subscription:
+    """The subscription as if no change were scheduled: what runs goes on."""
+    scheduled = _scheduled(subscription, now)
+    if not scheduled:
+        return subscription
+    for phase in scheduled:
+        phase.ends_at = phase.starts_at
+        phase.save(update_fields=["ends_at"])
+    current = phases_of(subscription)[-1]
+    current.ends_at = subscription.ends_at
+    current.save(update_fields=["ends_at"])
+    for phase in (current, *scheduled):
+        note_scheme(subscription.customer_id, phase.plan_version, since=scheduled[0].starts_at)
+    return _read(subscription.pk)
 
 
 def _begin(

@@ -1,15 +1,15 @@
 """Is every period of a subscription invoiced once, for the time the calendar gives it, and soon after it is over?"""
 
 import datetime as dt
-from collections import defaultdict
 from collections.abc import Iterator
 
 from billing.billing import next_step
 from billing.books.agreed import schedules
 from billing.books.invariant import Invariant, Row
+from billing.given_up import standing_lines, still_to_bill
 from billing.models import BillingSchedule, Invoice, InvoiceKind, InvoiceLine
 from billing.owing import owed_in_advance
-from billing.period_lines import FEE_KINDS, REPLACED
+from billing.period_lines import FEE_KINDS
 from plans.models import Subscription
 from plans.periods import period_of
 
@@ -118,21 +118,20 @@ def fees_off_the_agreement(now: dt.datetime) -> Iterator[Row]:
     """Periods whose base fees were billed in advance otherwise than agreed, or that are gone and still billed."""
     for schedule in schedules():
         subscription, index = schedule.subscription, schedule.next_period
-        billed: dict[int, int] = defaultdict(int)
-        # Discounts on fees may begin and end after those were billed; they are settled when the period closes.
-        fees = InvoiceLine.objects.filter(subscription=subscription, kind__in=FEE_KINDS).exclude(REPLACED)
-        for line in fees.filter(period_index__gte=max(index, 0)):
-            billed[line.period_index] += line.amount  # type: ignore[index]
-        for named in {max(index, 0), *billed}:
-            period = period_of(subscription, named)
-            owed = 0
+        later = InvoiceLine.objects.filter(subscription=subscription, period_index__gte=max(index, 0))
+        for named in {max(index, 0), *later.values_list("period_index", flat=True)}:
+            assert named is not None
+            period, owed = period_of(subscription, named), 0
             if period is not None and schedule.changes_to is not None:
                 if named > index:
                     continue
                 in_advance = owed_in_advance(subscription, period, as_of=schedule.changes_to)
                 owed = sum(charge.amount for charge in in_advance.bill.charges if charge.kind == "base_fee")
-            if billed[named] != owed:
-                yield {**_row(schedule), "index": named, "billed": billed[named], "owed": owed}
+            # Discounts on fees may begin and end after those were billed; they are settled when the period closes.
+            fees = [line for line in standing_lines(subscription, named) if line.kind in FEE_KINDS]
+            if still_to_bill(owed, fees):
+                billed = sum(line.amount for line in fees)
+                yield {**_row(schedule), "index": named, "billed": billed, "owed": owed}
 
 
 def _row(schedule: BillingSchedule) -> Row:

@@ -9,9 +9,9 @@ import msgspec
 
 from billing.books.agreed import TermsOfPhase, schedules, terms_of_phases
 from billing.books.invariant import Invariant, Row, paged
+from billing.given_up import standing_lines, still_to_bill
 from billing.models import Invoice, InvoiceKind, InvoiceStatus
 from billing.owing import owed_for
-from billing.period_lines import standing_lines
 from metering.models import LateChange
 from plans.models import Subscription
 from plans.money import smallest_charge, to_minor
@@ -145,13 +145,13 @@ def wrongly_billed_periods(now: dt.datetime) -> Iterator[Row]:
             if period is None or index >= schedule.next_period:
                 continue
             owed = owed_for(subscription, period)
-            billed = sum(line.amount for line in standing_lines(subscription, index))
-            if owed.total != billed:
+            billed = standing_lines(subscription, index)
+            if still_to_bill(owed.total, billed):
                 yield {
                     "customer": subscription.customer.key,
                     "period_start": period.start,
                     "counts": owed.counts,
-                    "billed": billed,
+                    "billed": sum(line.amount for line in billed),
                     "owed": owed.total,
                 }
 

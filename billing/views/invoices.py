@@ -14,7 +14,8 @@ from api.endpoints import Answer, Endpoint, operation
 from api.pagination import Page, PageQuery, paginated
 from api.problems import not_found
 from api.strict_json import Body, Price
-from billing.editing import MOST_LINES, InvalidLine, InvoiceNotEditable
+from billing.drafting import PeriodGone
+from billing.editing import MOST_LINES, InvalidLine, InvoiceNotEditable, TooManyLines
 from billing.finalizing import InvoiceAlreadyFinalized, InvoiceNotVoidable, finalize_invoice, void_invoice
 from billing.models import Invoice, InvoiceLine
 from billing.one_off import NotAOneOff, OneOff, discard_one_off, draft_one_off
@@ -271,7 +272,7 @@ class VoidedInvoice(Endpoint):
         scope="manage",
         body=Voiding,
         returns=InvoiceOut,
-        problems={InvoiceNotVoidable: 409},
+        problems={InvoiceNotVoidable: 409, PeriodGone: 409, TooManyLines: 409},
         summary="Void an unpaid invoice",
         description=(
             "What it claimed is not billed again, unless it is reissued: then a new draft, named by `reissued_as`, "
