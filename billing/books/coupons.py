@@ -34,6 +34,7 @@ WHERE redemption.customer_id <> subscription.customer_id OR coupon.currency NOT 
 """
 # A base fee billed in advance may have been discounted before the discount was ended: that is given back when the
 # period closes, by the opposite line or within an adjustment. Before its first period a redemption never counted.
+# An adjustment settles discounts with the usage, so that of its period the discount lines alone say nothing.
 OF_REDEEMED_PERIODS = """
 SELECT coupon.code, redemption.first_period, redemption.end_period, line.period_index, count(*) AS lines,
     sum(line.amount)::bigint AS taken
@@ -44,9 +45,9 @@ LEFT JOIN billing_billingschedule schedule ON schedule.subscription_id = line.su
 WHERE NOT (invoice.status = 'void' AND EXISTS (SELECT FROM billing_invoice anew WHERE anew.reissue_of_id = invoice.id))
 GROUP BY coupon.code, redemption.id, line.subscription_id, line.period_index, schedule.next_period
 HAVING line.subscription_id <> redemption.subscription_id OR line.period_index < redemption.first_period
-   OR sum(line.amount) > 0
-   OR sum(line.amount) <> 0 AND line.period_index >= redemption.end_period
-      AND line.period_index < schedule.next_period AND NOT EXISTS (SELECT FROM billing_invoiceline adjustment
+   OR (sum(line.amount) > 0 OR sum(line.amount) <> 0 AND line.period_index >= redemption.end_period
+          AND line.period_index < schedule.next_period)
+      AND NOT EXISTS (SELECT FROM billing_invoiceline adjustment
         WHERE adjustment.subscription_id = line.subscription_id AND adjustment.period_index = line.period_index
           AND adjustment.kind = 'adjustment')
 """
