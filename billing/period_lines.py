@@ -12,7 +12,7 @@ from decimal import Decimal
 from typing import Any
 
 from billing.given_up import given_up, standing_lines, still_to_bill
-from billing.models import Invoice, InvoiceKind, InvoiceLine, InvoiceStatus, LineKind, Redemption
+from billing.models import Invoice, InvoiceKind, InvoiceLine, LineKind, Redemption
 from billing.owing import Owed, owed_for, owed_in_advance
 from metering.reading import changed_since
 from plans.calendar import time_zone
@@ -75,7 +75,7 @@ def lines_of_no_period(subscription: Subscription, index: int) -> list[InvoiceLi
 
 def _cycle_invoice(subscription: Subscription, index: int) -> Invoice:
     cycles = Invoice.objects.filter(subscription=subscription, kind=InvoiceKind.CYCLE, period_index=index)
-    return cycles.exclude(status=InvoiceStatus.VOID).latest("ordinal")
+    return cycles.latest("ordinal")
 
 
 # --- base fees --------------------------------------------------------------------------------------------------------
@@ -124,8 +124,10 @@ def _fee_line(
     fee = format_price(terms.base_fee, terms.currency)
     details: dict[str, Any] = {}
     if not whole:
-        share = share_of(_Part(start, end), period.whole)
-        details = {"base_fee": fee, "share": f"{share.numerator}/{share.denominator}"}
+        details = {"base_fee": fee}
+        if period.whole.start <= start and end <= period.whole.end:  # not of an interval that was left again at once
+            share = share_of(_Part(start, end), period.whole)
+            details["share"] = f"{share.numerator}/{share.denominator}"
     words = f"{phase.plan_version.plan.name}, base fee {_days(subscription, start, end)}"
     return _line(
         subscription,

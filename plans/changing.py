@@ -64,7 +64,7 @@ def change_plan(
         *_, before = (phase for phase in phases_of(subscription) if phase.starts_at <= at)
         if before.plan_version_id == version.pk:
             raise NothingToChange(f"the subscription is on {version} then")
-        _begin(before, at, plan_version=version, anchor_at=_anchor(subscription, version, at), now=now)
+        _begin(before, at, plan_version=version, anchor_at=_anchor(subscription, before, version, at), now=now)
         if before.plan_version.tier_scheme_id != version.tier_scheme_id:
             note_scheme(subscription.customer_id, before.plan_version, since=at)
             note_scheme(subscription.customer_id, version, since=at)
@@ -188,8 +188,12 @@ def _instant(subscription: Subscription, current: Agreement, when: When, now: dt
     return at
 
 
-def _anchor(subscription: Subscription, version: PlanVersion, at: dt.datetime) -> dt.datetime:
-    """Periods go on as they were, except that another interval begins anew."""
+def _anchor(
+    subscription: Subscription, before: SubscriptionPhase, version: PlanVersion, at: dt.datetime
+) -> dt.datetime:
+    """Periods go on as they were, except that another interval begins anew; what has begun anew just now stays so."""
+    if before.starts_at == before.anchor_at == at:
+        return at
     begun = [phase for phase in phases_of(subscription) if phase.starts_at < at] or phases_of(subscription)[:1]
     same = terms_of(begun[-1].plan_version).interval == terms_of(version).interval
     return begun[-1].anchor_at if same else at

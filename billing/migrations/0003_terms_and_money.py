@@ -17,6 +17,13 @@ WHERE kind = 'adjustment';
 SET CONSTRAINTS ALL IMMEDIATE;
 ALTER TABLE billing_invoice ENABLE TRIGGER finalized_is_frozen;
 """
+SCHEDULES_AS_BEFORE = """
+UPDATE billing_billingschedule schedule SET changes_to = coalesce(
+    (SELECT max(period_end) FROM billing_invoice WHERE subscription_id = schedule.subscription_id AND kind = 'cycle'),
+    subscription.starts_at)
+FROM plans_subscription subscription
+WHERE subscription.id = schedule.subscription_id AND schedule.next_period >= 0
+"""
 LINES_AS_BEFORE = """
 ALTER TABLE billing_invoiceline DISABLE TRIGGER finalized_is_frozen;
 UPDATE billing_invoiceline line SET phase_id = (
@@ -378,6 +385,7 @@ class Migration(migrations.Migration):
             field=models.ForeignKey(null=True, on_delete=django.db.models.deletion.PROTECT, related_name='+', to='billing.redemption'),
         ),
         migrations.RunSQL(LINES_AS_BEFORE, migrations.RunSQL.noop),
+        migrations.RunSQL(SCHEDULES_AS_BEFORE, migrations.RunSQL.noop),
         migrations.AddIndex(
             model_name='invoiceline',
             index=models.Index(fields=['subscription', 'period_index'], name='invoice_line_by_period'),

@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 
+from billing.books import check
 from billing.changing import make_change
 from billing.models import Invoice, InvoiceLine
 from plans import changing
@@ -132,6 +133,14 @@ def test_another_interval_ends_the_period_and_begins_its_own(acme_on_growth: Sub
     subscription = Subscription.objects.get()
     year = period_of(subscription, 1)
     assert year is not None and (year.start, year.end) == (MIDDLE, MIDDLE.replace(year=2027))
+
+
+def test_another_interval_and_back_at_one_instant_begins_a_month_of_its_own(acme_on_growth: Subscription) -> None:
+    growth_plan = acme_on_growth.phases.get().plan_version.plan
+    moved(acme_on_growth, scale(interval="year", base_fee="1000.00"), MIDDLE, when="now")
+    (back,) = moved(acme_on_growth, growth_plan, MIDDLE, when="now")
+    assert back == ("change", 4900 - 100_000, [("proration", "", 4900), ("proration", "", -100_000)])
+    assert not check(MIDDLE, only=["base_fees_are_billed_as_agreed", "invoiced_period_is_that_of_the_calendar"])
 
 
 def test_cancelling_now_bills_all_usage_and_gives_back_what_is_left(acme_on_growth: Subscription) -> None:
