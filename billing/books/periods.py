@@ -3,6 +3,8 @@
 import datetime as dt
 from collections.abc import Iterator
 
+from django.db.models import F
+
 from billing.billing import next_step
 from billing.books.agreed import schedules
 from billing.books.invariant import Invariant, Row
@@ -102,7 +104,9 @@ def periods_off_the_calendar(now: dt.datetime) -> Iterator[Row]:
 def _named_periods(subscription: Subscription) -> Iterator[tuple[int, dt.datetime, dt.datetime, str]]:
     columns = ("period_index", "period_start", "period_end")
     yield from Invoice.objects.filter(subscription=subscription).values_list(*columns, "kind")
-    for named in InvoiceLine.objects.filter(subscription=subscription).values_list(*columns):
+    # What was replaced as soon as it had begun may have been of another interval.
+    lines = InvoiceLine.objects.filter(subscription=subscription).exclude(phase__ends_at=F("phase__starts_at"))
+    for named in lines.values_list(*columns):
         yield (*named, "line")
 
 
