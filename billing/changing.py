@@ -15,7 +15,8 @@ from billing.billing import bill_step, finalize_if_free, next_step, reschedule, 
 from billing.drafting import draft_change, draft_withdrawal
 from billing.models import BillingSchedule, Invoice
 from metering.recutting import recut_customer
-from plans.models import Customer, Subscription
+from metering.usage_lock import take_usage_lock
+from plans.models import Customer, Subscription, TierScheme
 from plans.periods import LAST_INSTANT, WITH_PHASES, NotInForce, period_holding, period_of
 
 Change = Callable[[uuid.UUID], Subscription]
@@ -59,11 +60,16 @@ def _changed(subscription_id: uuid.UUID, change: Change, now: dt.datetime) -> tu
 
 
 def _locked_schedule(subscription_id: uuid.UUID) -> BillingSchedule:
-    """Locked after the customer, as bill runs do not: they skip what is locked."""
+    """Locked after the customer, as bill runs do not: they skip what is locked.
+
+    With it all that the change and its bills will need before an invoice is numbered, in the order of usage_lock.py.
+    """
     schedule_new_subscriptions(subscription_id)
     customer_id = Subscription.objects.values_list("customer_id", flat=True).get(pk=subscription_id)
     Customer.objects.select_for_update(no_key=True).get(pk=customer_id)
     schedule = BillingSchedule.objects.select_for_update().get(pk=subscription_id)
+    list(TierScheme.objects.order_by("pk").select_for_update(no_key=True).values_list("pk"))
+    take_usage_lock(customer_id)
     schedule.subscription = _read(subscription_id)
     return schedule
 
