@@ -15,7 +15,7 @@ from billing.given_up import given_up, standing_lines, still_to_bill
 from billing.models import Invoice, InvoiceKind, InvoiceLine, LineKind, Redemption
 from billing.owing import Owed, owed_for, owed_in_advance
 from metering.reading import changed_since
-from plans.calendar import time_zone
+from plans.calendar import Period, time_zone
 from plans.models import Subscription, SubscriptionPhase
 from plans.money import format_amount, format_price
 from plans.period_bill import Charge
@@ -126,7 +126,7 @@ def _fee_line(
     if not whole:
         details = {"base_fee": fee}
         if period.whole.start <= start and end <= period.whole.end:  # not of an interval that was left again at once
-            share = share_of(_Part(start, end), period.whole)
+            share = share_of(Period(0, start, end), period.whole)
             details["share"] = f"{share.numerator}/{share.denominator}"
     words = f"{phase.plan_version.plan.name}, base fee {_days(subscription, start, end)}"
     return _line(
@@ -161,13 +161,6 @@ def _kept_back(
             quantity=1,
             amount=difference,
         )
-
-
-class _Part:
-    """A span of time, as the proration wants it."""
-
-    def __init__(self, start: dt.datetime, end: dt.datetime) -> None:
-        self.start, self.end = start, end
 
 
 def _given_back(lines: list[InvoiceLine]) -> InvoiceLine:

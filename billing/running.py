@@ -10,6 +10,7 @@ from typing import NamedTuple
 from billing.models import BillingSchedule
 from billing.owing import Owed, owed_for
 from metering.reading import added, count_open, count_settled
+from plans.calendar import Period
 from plans.meters import Meters, meters_of
 from plans.models import Customer, Subscription
 from plans.periods import Agreement, agreement_at, period_of
@@ -108,12 +109,7 @@ class _Forecast(_CountAsOf):
         self, customer_id: uuid.UUID, start: dt.datetime, end: dt.datetime, *, meters: Meters
     ) -> dict[str, int]:
         counts = super().__call__(customer_id, start, end, meters=meters)
-        return forecast(counts, self.going_on, _Span(start, end), self.now) if start <= self.now < end else counts
-
-
-class _Span(NamedTuple):
-    start: dt.datetime
-    end: dt.datetime
+        return forecast(counts, self.going_on, Period(0, start, end), self.now) if start <= self.now < end else counts
 
 
 def forecast(counts: dict[str, int], going_on: dict[str, int], span: Span, now: dt.datetime) -> dict[str, int]:
