@@ -11,7 +11,6 @@ from pathlib import Path
 from config.processes import Program, marked_environment
 
 LOOPBACK = "127.0.0.1"
-WEB_THREADS = 4  # of each worker process of the web server
 WORKER_PROCESSES = 2
 SANDBOX_KEY = "sk_test_sandbox"
 ADDRESS_FILE = "serve.json"
@@ -84,14 +83,12 @@ def programs(addresses: Addresses, *, web_workers: int) -> list[Program]:
 
 
 def web_server(addresses: Addresses, workers: int) -> list[str]:
-    """Every thread keeps a database connection, so they are few. A worker told to end while it still loads does not
-    hear it: hence the kill timeout.
-    """
+    """One event loop a process."""
     return python_module(
-        *("granian", "--interface", "wsgi", "--host", LOOPBACK, "--port", str(addresses.port)),
-        *("--workers", str(workers), "--blocking-threads", str(WEB_THREADS), "--http", "1", "--no-ws"),
-        *("--respawn-failed-workers", "--workers-kill-timeout", "4", "--log-level", "warning"),
-        "config.wsgi:application",
+        *("uvicorn", "--host", LOOPBACK, "--port", str(addresses.port), "--workers", str(workers)),
+        *("--loop", "uvloop", "--http", "httptools", "--ws", "none", "--no-access-log", "--no-server-header"),
+        *("--log-level", "warning", "--timeout-graceful-shutdown", "4"),
+        "config.asgi:application",
     )
 
 

@@ -87,7 +87,7 @@ def test_serve_replaces_a_killed_database_and_web_server_and_is_replaced_when_ki
         postmaster = int((tmp_path / "postgres" / "postmaster.pid").read_text().split()[0])
         os.kill(postmaster, signal.SIGKILL)
         for pid in processes_of(tmp_path):
-            if b"granian" in Path(f"/proc/{pid}/cmdline").read_bytes():
+            if b"uvicorn" in Path(f"/proc/{pid}/cmdline").read_bytes():
                 os.kill(pid, signal.SIGKILL)
         assert eventually(lambda: replaced(tmp_path, postmaster))
         server.kill()

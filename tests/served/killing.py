@@ -7,7 +7,7 @@ from contextlib import suppress
 
 from tests.served.serving import Served, eventually, processes_of
 
-WEB, WORKER, DATABASE = "-m granian", "-m celery", "/bin/postgres -D"
+WEB, WORKER, DATABASE = "-m uvicorn", "-m celery", "/bin/postgres -D"
 MOVES_WITHIN_S = 60.0
 
 
