@@ -1,10 +1,29 @@
-"""The web application as ASGI servers load it."""
+"""The web application as ASGI servers load it: events come in by a door of their own, everything else is Django."""
+
+from collections.abc import Awaitable, Callable, MutableMapping
+from typing import Any
 
 from a2wsgi import WSGIMiddleware
 
 from config.wsgi import application as django
+from metering.door import EventDoor
+
+Message = MutableMapping[str, Any]
+Receive = Callable[[], Awaitable[Message]]
+Send = Callable[[Message], Awaitable[None]]
 
 THREADS = 4
-"""Of each worker process; every thread keeps a database connection, so they are few."""
+"""Of each worker process, for Django; every one keeps a database connection, so they are few."""
 
-application = WSGIMiddleware(django, workers=THREADS)
+_event_door = EventDoor()
+_django = WSGIMiddleware(django, workers=THREADS)
+
+
+async def application(scope: Message, receive: Receive, send: Send) -> None:
+    """Show a request to its door."""
+    if scope["type"] != "http":
+        return
+    if scope["path"] == "/v1/events" and scope["method"] == "POST":
+        await _event_door(scope, receive, send)
+    else:
+        await _django(scope, receive, send)

@@ -86,7 +86,8 @@ def web_server(addresses: Addresses, workers: int) -> list[str]:
     """One event loop a process."""
     return python_module(
         *("uvicorn", "--host", LOOPBACK, "--port", str(addresses.port), "--workers", str(workers)),
-        *("--loop", "uvloop", "--http", "httptools", "--ws", "none", "--no-access-log", "--no-server-header"),
+        *("--loop", "uvloop", "--http", "httptools", "--ws", "none", "--lifespan", "off"),
+        *("--no-access-log", "--no-server-header"),
         *("--log-level", "warning", "--timeout-graceful-shutdown", "4"),
         "config.asgi:application",
     )

@@ -1,4 +1,4 @@
-"""How are references locked, and conversations read from their table? The SQL of the fold."""
+"""How are conversations read from their table to be folded on? The SQL of the fold."""
 
 import datetime as dt
 import uuid
@@ -7,12 +7,10 @@ from functools import lru_cache
 from typing import Any, NamedTuple
 
 from metering.boundaries import Boundaries
-from metering.packed_arrays import bools, raw_cursor, texts, uuids
+from metering.packed_arrays import raw_cursor, texts, uuids
 from metering.sittings import FOLDED_FIELDS, Sitting
+from metering.unfolded import Reference
 from plans.models import TierSchemeVersion
-
-Reference = tuple[uuid.UUID, str]
-"""A customer and one of its conversation references."""
 
 
 class StoredSitting(NamedTuple):
@@ -24,7 +22,7 @@ class StoredSitting(NamedTuple):
 
 
 class Head(NamedTuple):
-    """What is known of a locked reference: whether it was ever closed, and its newest sitting."""
+    """What is known of a reference: whether anybody ever closed it, and its newest sitting."""
 
     closed: bool
     last: StoredSitting | None
@@ -32,17 +30,11 @@ class Head(NamedTuple):
 
 _COLUMNS = ", ".join(f"c.{name}" for name in FOLDED_FIELDS)
 
-# Inserts what is missing and locks what is there, one after the other in the order given: a row that somebody else is
-# inserting is waited for. An update whose condition is false still locks.
-LOCK_REFERENCES = """
-INSERT INTO metering_conversationreference AS known (customer_id, reference, closed)
-SELECT customer_id, reference, closed FROM unnest(%s::uuid[], %s::text[], %s::bool[]) r (customer_id, reference, closed)
-ON CONFLICT (customer_id, reference) DO UPDATE SET closed = true WHERE excluded.closed AND NOT known.closed
-"""
 HEADS = f"""
-SELECT r.place, known.closed, c.id, c.ordinal, {_COLUMNS}
+SELECT r.place, EXISTS (SELECT FROM metering_event e
+    WHERE e.customer_id = r.customer_id AND e.conversation = r.reference AND e.kind = 'close'),
+    c.id, c.ordinal, {_COLUMNS}
 FROM unnest(%s::uuid[], %s::text[]) WITH ORDINALITY r (customer_id, reference, place)
-JOIN metering_conversationreference known ON known.customer_id = r.customer_id AND known.reference = r.reference
 LEFT JOIN LATERAL (SELECT * FROM metering_conversation last
     WHERE last.customer_id = r.customer_id AND last.reference = r.reference ORDER BY last.ordinal DESC LIMIT 1) c
   ON true
@@ -55,23 +47,15 @@ ORDER BY r.place, c.ordinal
 """
 
 
-def lock(
-    references: Sequence[Reference], closed: set[Reference], boundaries: Mapping[uuid.UUID, Boundaries]
-) -> list[Head]:
-    """Lock sorted references, old and new, until the transaction ends; what is known of each, in their order.
-
-    `closed` are those that a close has just been stored for; `boundaries` the rules of their customers. Whoever folds a
-    reference holds this lock, so what is read here stays true.
-    """
-    customer_ids, names = _unzipped(references)
-    heads = [Head(False, None)] * len(references)
+def heads(references: Sequence[Reference], boundaries: Mapping[uuid.UUID, Boundaries]) -> list[Head]:
+    """What is known of each reference, in their order; `boundaries` are the rules of their customers."""
+    found = [Head(False, None)] * len(references)
     with raw_cursor() as cursor:
-        cursor.execute(LOCK_REFERENCES, [customer_ids, names, bools(reference in closed for reference in references)])
-        cursor.execute(HEADS, [customer_ids, names])
+        cursor.execute(HEADS, _unzipped(references))
         for place, was_closed, *row in cursor.fetchall():
             rules = boundaries[references[place - 1][0]]
-            heads[place - 1] = Head(was_closed, None if row[0] is None else _stored_sitting(row, rules))
-    return heads
+            found[place - 1] = Head(was_closed, None if row[0] is None else _stored_sitting(row, rules))
+    return found
 
 
 def sittings(references: Sequence[Reference], boundaries: Mapping[uuid.UUID, Boundaries]) -> list[list[StoredSitting]]:

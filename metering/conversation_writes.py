@@ -8,10 +8,11 @@ from typing import Any
 from django.db import connection
 
 from api.ids import uuid7
-from metering.conversation_rows import Reference, StoredSitting
+from metering.conversation_rows import StoredSitting
 from metering.late_changes import Departure, note_late_changes
 from metering.packed_arrays import PACKERS, raw_cursor
 from metering.sittings import FOLDED_FIELDS, Sitting, folded_values
+from metering.unfolded import Reference
 
 _FOLDED_TYPES = {
     **dict.fromkeys(FOLDED_FIELDS, "int8"),

@@ -12,10 +12,11 @@ import msgspec
 from django.db import transaction
 
 from metering import event_rows
+from metering.catching_up import catch_up
 from metering.ingest import write
 from metering.models import Correction
 from metering.sittings import CLOSE, MeteredEvent
-from metering.usage_lock import share_usage_lock
+from metering.usage_lock import take_usage_lock
 from plans.models import Customer
 
 
@@ -55,7 +56,7 @@ def _correct(
     customer: Customer, event_id: str, changes: Mapping[str, Any], *, action: str, reason: str, now: dt.datetime
 ) -> None:
     with transaction.atomic():
-        share_usage_lock([customer.id])
+        take_usage_lock(customer.id)  # alone, because it folds at once
         stored = event_rows.read_stored([(customer.id, event_id)])
         if not stored or stored[0].kind == CLOSE:
             raise EventNotFound(f"{customer.key} has no event {event_id!r}")
@@ -75,6 +76,7 @@ def _correct(
             created_at=now,
         )
         write([], [after], [before], now=now)
+        catch_up([customer.id], now=now)
 
 
 def _plain(event: MeteredEvent) -> dict[str, Any]:

@@ -1,24 +1,21 @@
-"""How do new and changed events alter the conversations? Runs inside the ingest transaction.
+"""How do new and changed events alter the conversations?
 
-Events that come in order extend the reference's last sitting or open the next one, from counters alone. Whatever
-disturbs the past of a reference (an event before its last sitting, a changed or voided event, a close) makes it be cut
+Calls that come in order extend the reference's last sitting or open the next one, from counters alone. Whatever
+disturbs the past of a reference (a call before its last sitting, a changed or voided event, a close) makes it be cut
 anew from its stored events, beginning with the sitting that was disturbed: what lies before that cannot change. Both
-ways are the same `cut`.
-
-Whoever folds a reference holds its row of the reference table; so folds of one reference follow each other, and each
-sees what the one before has stored (READ COMMITTED: every statement looks afresh).
+ways are the same `cut`. When this is done, and by whom: metering.catching_up.
 """
 
 import datetime as dt
 import uuid
-from collections import defaultdict
 from collections.abc import Iterable, Mapping
 
 from metering import conversation_rows, event_rows
 from metering.boundaries import LATEST, Boundaries, Boundary, last_instant_before
-from metering.conversation_rows import Reference, StoredSitting
+from metering.conversation_rows import StoredSitting
 from metering.conversation_writes import ConversationWrites
-from metering.sittings import MeteredEvent, Sitting, chronological, cut, reaches_back
+from metering.sittings import Call, Sitting, chronological, cut, reaches_back
+from metering.unfolded import Reference
 from plans.schemes import scheme_spans
 
 
@@ -34,34 +31,28 @@ def load_boundaries(customer_ids: Iterable[uuid.UUID]) -> dict[uuid.UUID, Bounda
 
 
 def fold(
-    new: Iterable[MeteredEvent],
-    disturbed: Mapping[Reference, dt.datetime],
-    *,
-    closed: Iterable[Reference] = (),
-    now: dt.datetime,
+    arrived: Mapping[Reference, list[Call]], disturbed: Mapping[Reference, dt.datetime], *, now: dt.datetime
 ) -> None:
     """Fold stored events into their conversations.
 
-    `new` are events just stored for the first time; `disturbed` names references of which something else changed, with
-    the earliest instant concerned; `closed` those of them that got a close. The caller holds the customers' usage lock.
+    `arrived` are calls that are in no conversation yet; `disturbed` names references of which something else changed,
+    with the earliest instant concerned. The caller sees one state of these customers' events throughout, with which
+    both agree: it holds their usage lock alone, or its transaction works on one snapshot.
     """
-    arrived: dict[Reference, list[MeteredEvent]] = defaultdict(list)
-    for event in new:
-        arrived[event.customer_id, event.conversation].append(event)
     references = sorted({*arrived, *disturbed}, key=_in_order)
     if not references:
         return
     boundaries = load_boundaries({customer_id for customer_id, _ in references})
-    heads = conversation_rows.lock(references, set(closed), boundaries)
+    heads = conversation_rows.heads(references, boundaries)
     writes = ConversationWrites(now)
     to_cut_anew: dict[Reference, dt.datetime] = {}
     for reference, head in zip(references, heads, strict=True):
-        events = sorted(arrived.get(reference, ()), key=chronological)
-        since = min(events[0].occurred_at if events else LATEST, disturbed.get(reference, LATEST))
+        calls = sorted(arrived.get(reference, ()), key=chronological)
+        since = min(calls[0].occurred_at if calls else LATEST, disturbed.get(reference, LATEST))
         if reference in disturbed or head.closed or _is_past(since, head.last, boundaries[reference[0]]):
             to_cut_anew[reference] = since
         else:
-            _extend(reference, events, head.last, boundaries[reference[0]], writes)
+            _extend(reference, calls, head.last, boundaries[reference[0]], writes)
     _cut_anew(to_cut_anew, boundaries, writes)
     writes.flush()
 
@@ -86,20 +77,20 @@ def _is_past(instant: dt.datetime, last: StoredSitting | None, boundaries: Bound
 
 def _extend(
     reference: Reference,
-    events: list[MeteredEvent],
+    calls: list[Call],
     last: StoredSitting | None,
     boundaries: Boundaries,
     writes: ConversationWrites,
 ) -> None:
     ordinal = last.ordinal if last else 0
-    if last and events[0].occurred_at <= last.sitting.settles_at:
+    if last and calls[0].occurred_at <= last.sitting.settles_at:
         before = last.sitting.settles_at
-        sittings = cut(events, boundaries, last.sitting)
+        sittings = cut(calls, boundaries, last.sitting)
         if last.sitting.settles_at != before:
             writes.leave(reference, before)
         writes.update(reference, last.id, sittings.pop(0))
     else:  # the last sitting is over, and stays as it is
-        sittings = cut(events, boundaries)
+        sittings = cut(calls, boundaries)
     for sitting in sittings:
         ordinal += 1
         writes.insert(reference, ordinal, sitting)

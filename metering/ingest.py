@@ -1,32 +1,30 @@
 """How is a batch of reports stored, each event exactly once?
 
-One transaction a batch: share the customers' usage lock, merge each report with what is stored under its id (or came
-earlier in the batch), COPY the new events, overwrite the grown ones, fold both into conversations. The first try
-assumes that every event is new, which it mostly is; when the unique key says otherwise, the next try reads what is
-stored first. Sorting by key makes overlapping batches queue instead of deadlock.
+One transaction: share the customers' usage lock, merge each report with what is stored under its id (or came earlier
+in the batch), COPY the new events, overwrite the grown ones, and leave both to be folded into conversations. The first
+try assumes that every event is new, which it mostly is; when the unique key says otherwise, the next try reads what
+is stored first. Sorting by key makes overlapping batches queue instead of deadlock. Batches of several senders may be
+stored together, which is one commit for all of them.
 """
 
 import datetime as dt
-import uuid
 from collections.abc import Iterable, Mapping, Sequence
 from operator import itemgetter
-from typing import NamedTuple
 
 import msgspec
 import psycopg
 from django.db import DatabaseError, transaction
 
 from metering import event_rows
-from metering.conversation_rows import Reference
 from metering.costing import cost_nanos
-from metering.folding import fold
 from metering.merging import merge
+from metering.payers import Payer, find_payers, share_payers
 from metering.quarantine import quarantine
 from metering.reports import CloseIn, Report, close_event
 from metering.sittings import CLOSE, MeteredEvent
 from metering.supplier_rates import RateBook, current_book
-from metering.usage_lock import share_usage_lock, take_usage_lock
-from plans.models import Customer
+from metering.unfolded import leave
+from metering.usage_lock import take_usage_lock
 
 SHARED_TRIES = 3
 ATTEMPTS = 6
@@ -62,22 +60,25 @@ class Verdict(msgspec.Struct, frozen=True, gc=False):
     pointer: str | msgspec.UnsetType = msgspec.UNSET
 
 
-class Payer(NamedTuple):
-    """The customer an event belongs to."""
-
-    id: uuid.UUID
-    byok: bool
-
-
 def ingest(reports: Sequence[Report], *, now: dt.datetime) -> list[Verdict]:
-    """Store reports and fold them; one verdict each, in the order of their index.
+    """Store reports; one verdict each, in the order of their index.
 
     Outside an enclosing transaction it returns after the commit. Raises IngestContended, then nothing is stored.
+    """
+    return ingest_together([reports], now=now)[0]
+
+
+def ingest_together(
+    batches: Sequence[Sequence[Report]], *, now: dt.datetime, look_first: bool = False
+) -> list[list[Verdict]]:
+    """Store several batches in one transaction; the verdicts of each, as `ingest` gives them.
+
+    `look_first` spares the try that assumes that every event is new, where some are known not to be.
     """
     for attempt in range(ATTEMPTS):
         try:
             with transaction.atomic():
-                return _ingest_once(reports, now, look_first=attempt > 0, alone=attempt >= SHARED_TRIES)
+                return _ingest_once(batches, now, look_first=look_first or attempt > 0, alone=attempt >= SHARED_TRIES)
         except (DatabaseError, psycopg.Error) as error:
             if not _lost_a_race(error):
                 raise
@@ -91,12 +92,6 @@ def close_conversation(report: CloseIn, *, now: dt.datetime) -> Verdict:
     return ingest([Report(0, report.customer, close_event(report, now=now), byok=False)], now=now)[0]
 
 
-def find_payers(keys: Iterable[str]) -> dict[str, Payer]:
-    """The customers among these keys."""
-    rows = Customer.objects.filter(key__in=set(keys), erased_at=None).values_list("key", "id", "byok")
-    return {key: Payer(customer_id, byok) for key, customer_id, byok in rows}
-
-
 def _lost_a_race(error: BaseException) -> bool:
     cause = error if isinstance(error, psycopg.Error) else error.__cause__
     return isinstance(
@@ -104,55 +99,65 @@ def _lost_a_race(error: BaseException) -> bool:
     )
 
 
-def _ingest_once(reports: Sequence[Report], now: dt.datetime, *, look_first: bool, alone: bool) -> list[Verdict]:
-    payers = find_payers(report.customer for report in reports)
-    customer_ids = [payer.id for payer in payers.values()]
+def _ingest_once(
+    batches: Sequence[Sequence[Report]], now: dt.datetime, *, look_first: bool, alone: bool
+) -> list[list[Verdict]]:
+    keys = {report.customer for reports in batches for report in reports}
     if alone:
-        take_usage_lock(*customer_ids)
+        payers = find_payers(keys)
+        take_usage_lock(*(payer.id for payer in payers.values()))
     else:
-        share_usage_lock(customer_ids)
-    known = [report for report in reports if report.customer in payers]
-    strangers = [report for report in reports if report.customer not in payers]
+        payers = share_payers(keys)
+    if len(payers) < len(keys):
+        _quarantine_strangers(batches, payers, now)
+    return _store(batches, payers, now, look_first=look_first)
+
+
+def _quarantine_strangers(batches: Sequence[Sequence[Report]], payers: Mapping[str, Payer], now: dt.datetime) -> None:
+    strangers = [report for reports in batches for report in reports if report.customer not in payers]
     if gone := next((report for report in strangers if report.sent is None), None):
         raise UnknownCustomer(gone.customer)  # a close, of a customer erased since: there is no body to keep
     quarantine(strangers, reason=UNKNOWN, now=now)
-    verdicts = [
-        Verdict(r.index, r.event.event_id, QUARANTINED, "unknown customer", f"/events/{r.index}/customer")
-        for r in strangers
-    ]
-    for report in known:
-        payer = payers[report.customer]
-        report.event.customer_id = payer.id
-        report.event.byok = payer.byok if report.byok is None else report.byok
-    verdicts += _store(known, payers, now, look_first=look_first)
-    return sorted(verdicts, key=lambda verdict: verdict.index)
 
 
 def _store(
-    reports: Sequence[Report], payers: Mapping[str, Payer], now: dt.datetime, *, look_first: bool
-) -> list[Verdict]:
+    batches: Sequence[Sequence[Report]], payers: Mapping[str, Payer], now: dt.datetime, *, look_first: bool
+) -> list[list[Verdict]]:
     """Merge reports with what is stored and with each other, and write the outcome.
 
     Keys are of the customer's own key, not its id: strings compare and hash much faster.
     """
-    keys = [(report.customer, report.event.event_id) for report in reports]
-    stored = _stored(set(keys), payers) if look_first else {}
+    stored: dict[Key, MeteredEvent] = {}
+    if look_first:
+        sent = {(report.customer, report.event.event_id) for reports in batches for report in reports}
+        stored = _stored((key for key in sent if key[0] in payers), payers)
     current = dict(stored)
-    verdicts = []
-    for key, report in zip(keys, reports, strict=True):
-        known = current.get(key)
-        if known is None:
-            current[key] = report.event
-            verdicts.append(Verdict(report.index, key[1], "accepted"))
-            continue
-        merged = merge(known, report.event)
-        if merged.changed:
-            current[key] = merged.event
-        verdicts.append(Verdict(report.index, key[1], merged.status, merged.detail))
+    verdicts = [[_judge(report, payers, current) for report in reports] for reports in batches]
     new = [event for key, event in sorted(current.items(), key=itemgetter(0)) if key not in stored]
     grown = [key for key, event in stored.items() if current[key] is not event]
     write(new, [current[key] for key in grown], [stored[key] for key in grown], now=now)
     return verdicts
+
+
+def _judge(report: Report, payers: Mapping[str, Payer], current: dict[Key, MeteredEvent]) -> Verdict:
+    """What becomes of one report; `current` is what is known of the events so far, and changes with it."""
+    event = report.event
+    payer = payers.get(report.customer)
+    if payer is None:
+        return Verdict(
+            report.index, event.event_id, QUARANTINED, "unknown customer", f"/events/{report.index}/customer"
+        )
+    event.customer_id = payer.id
+    event.byok = payer.byok if report.byok is None else report.byok
+    key = (report.customer, event.event_id)
+    known = current.get(key)
+    if known is None:
+        current[key] = event
+        return Verdict(report.index, event.event_id, "accepted")
+    merged = merge(known, event)
+    if merged.changed:
+        current[key] = merged.event
+    return Verdict(report.index, event.event_id, merged.status, merged.detail)
 
 
 def _stored(keys: Iterable[Key], payers: Mapping[str, Payer]) -> dict[Key, MeteredEvent]:
@@ -163,11 +168,17 @@ def _stored(keys: Iterable[Key], payers: Mapping[str, Payer]) -> dict[Key, Meter
 
 
 def write(
-    new: Sequence[MeteredEvent], changed: Sequence[MeteredEvent], before: Sequence[MeteredEvent], *, now: dt.datetime
+    new: Sequence[MeteredEvent],
+    changed: Sequence[MeteredEvent],
+    before: Sequence[MeteredEvent],
+    *,
+    removed: Sequence[MeteredEvent] = (),
+    now: dt.datetime,
 ) -> None:
-    """Cost and store events in key order and fold them; `before` is what `changed` was.
+    """Cost and store events in key order and leave them to the fold; `before` is what `changed` was.
 
-    For whoever holds the customers' usage lock and the locks of the changed events.
+    `removed` are events that are no longer stored. For whoever holds the customers' usage lock and the locks of the
+    changed events.
     """
     book = current_book()
     for event in (*new, *changed):
@@ -176,13 +187,7 @@ def write(
         event_rows.insert(new)
     if changed:
         event_rows.update(changed)
-    closes = [event for event in new if event.kind == CLOSE]
-    disturbed: dict[Reference, dt.datetime] = {}
-    for event in (*changed, *before, *closes):
-        reference = (event.customer_id, event.conversation)
-        disturbed[reference] = min(event.occurred_at, disturbed.get(reference, event.occurred_at))
-    calls = (event for event in new if event.kind != CLOSE)
-    fold(calls, disturbed, closed=((event.customer_id, event.conversation) for event in closes), now=now)
+    leave(new, (*changed, *before, *removed), now=now)
 
 
 def set_cost(event: MeteredEvent, book: RateBook) -> None:

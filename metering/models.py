@@ -11,12 +11,15 @@ from django.db import models
 from django.db.models import F, Q
 
 from api.ids import uuid7
+from metering.correction_models import Backfill, BackfilledEvent, BackfillReject, Correction, QuarantinedEvent
 from metering.supplier_models import SupplierRate
 from plans.models import Customer, TierSchemeVersion
 
 __all__ = [
+    "Backfill",
+    "BackfillReject",
+    "BackfilledEvent",
     "Conversation",
-    "ConversationReference",
     "Correction",
     "Event",
     "GoneConversation",
@@ -24,6 +27,7 @@ __all__ = [
     "MeterReading",
     "QuarantinedEvent",
     "SupplierRate",
+    "UnfoldedEvents",
 ]
 
 
@@ -77,22 +81,28 @@ class Event(models.Model):
     class Meta:
         indexes = [
             models.Index(fields=["customer", "conversation", "occurred_at"], name="event_by_conversation"),
+            # To know of a conversation whether anybody ever closed it; no other event is in it.
+            models.Index(fields=["customer", "conversation"], name="event_closes", condition=Q(kind="close")),
         ]
 
     def __str__(self) -> str:
         return self.event_id
 
 
-class ConversationReference(models.Model):
-    """A conversation reference of a customer: the row to hold while its sittings change."""
+class UnfoldedEvents(models.Model):
+    """Events of one customer, stored together, that are not in their conversations yet; see metering.unfolded."""
 
-    pk = models.CompositePrimaryKey("customer_id", "reference")
+    pk = models.CompositePrimaryKey("id", "customer_id")
+    id = models.UUIDField(default=uuid7)
     customer = _shard_key()
-    reference = models.TextField(db_collation="C")
-    closed = models.BooleanField(help_text="Whether it was ever closed explicitly.")
+    received_at = models.DateTimeField()
+    entries = models.BinaryField()
+
+    class Meta:
+        indexes = [models.Index(fields=["customer"], name="unfolded_of_customer")]
 
     def __str__(self) -> str:
-        return self.reference
+        return f"{self.customer_id} at {self.received_at}"
 
 
 class Conversation(models.Model):
@@ -187,55 +197,6 @@ class Conversation(models.Model):
 
     def __str__(self) -> str:
         return f"{self.reference} #{self.ordinal}"
-
-
-class Correction(models.Model):
-    """History of a deliberate correction: what an event said before and after a void or an amendment."""
-
-    id = models.UUIDField(primary_key=True, default=uuid7, editable=False)
-    customer = models.ForeignKey(Customer, on_delete=models.PROTECT, related_name="+")
-    event_id = models.TextField(db_collation="C")
-    action = models.TextField(choices=[("void", "void"), ("amend", "amend")])
-    reason = models.TextField()
-    before = models.JSONField()
-    after = models.JSONField(null=True)
-    created_at = models.DateTimeField()
-
-    class Meta:
-        indexes = [models.Index(fields=["customer", "event_id"], name="correction_by_event")]
-
-    def __str__(self) -> str:
-        return f"{self.action} {self.event_id}"
-
-
-class QuarantinedEvent(models.Model):
-    """A readable event nobody can be billed for yet, kept as sent until its customer exists."""
-
-    id = models.UUIDField(primary_key=True, default=uuid7, editable=False)
-    customer_key = models.TextField(db_collation="C")
-    event_id = models.TextField(db_collation="C")
-    reason = models.TextField()
-    body = models.JSONField()
-    body_sha256 = models.BinaryField(max_length=32)
-    received_at = models.DateTimeField()
-    released_at = models.DateTimeField(null=True)
-    refused_at = models.DateTimeField(null=True, help_text="Found unusable when it was to be released; see the reason.")
-
-    class Meta:
-        constraints = [
-            # The body names customer and id; both beside it could be longer than an index entry may be.
-            models.UniqueConstraint(fields=["body_sha256"], name="quarantined_once")
-        ]
-        indexes = [
-            models.Index(
-                fields=["customer_key"],
-                name="quarantine_waiting",
-                condition=Q(released_at__isnull=True, refused_at__isnull=True),
-            )
-        ]
-
-    def __str__(self) -> str:
-        return f"{self.customer_key}/{self.event_id}"
 
 
 class MeterReading(models.Model):

@@ -56,6 +56,7 @@ _Instant = _array_type("Instant", 1185)
 _Uuid = _array_type("Uuid", 2951)
 _Text = _array_type("Text", 1009)
 _Bool = _array_type("Bool", 1000)
+_Bytea = _array_type("Bytea", 1001)
 
 
 def int4s(values: Sequence[int | None]) -> PackedArray:
@@ -79,6 +80,10 @@ def uuids(values: Iterable[uuid.UUID]) -> PackedArray:
 def texts(values: Iterable[str | None]) -> PackedArray:
     encoded = [None if value is None else value.encode() for value in values]
     return _joined(_Text, 25, [_ABSENT if v is None else struct.pack(">i", len(v)) + v for v in encoded])
+
+
+def bytestrings(values: Sequence[bytes]) -> PackedArray:
+    return _joined(_Bytea, 17, [struct.pack(">i", len(value)) + value for value in values])
 
 
 def bools(values: Iterable[bool]) -> PackedArray:

@@ -11,10 +11,11 @@ import uuid
 from django.db import transaction
 from django.db.models import Q
 
-from metering.conversation_rows import Reference
+from metering.catching_up import catch_up
 from metering.folding import fold
 from metering.late_changes import note_late_changes
 from metering.models import Conversation
+from metering.unfolded import Reference
 from metering.usage_lock import take_usage_lock
 from plans.models import SchemeChange
 
@@ -41,6 +42,7 @@ def recut_customer(customer_id: uuid.UUID, *, now: dt.datetime) -> int:
     changes = dict(SchemeChange.objects.filter(customer=customer_id).values_list("pk", "since"))
     if not changes:
         return 0
+    catch_up([customer_id], now=now)
     recut = _recut(customer_id, min(changes.values()), now=now)
     SchemeChange.objects.filter(pk__in=changes).delete()
     return recut
@@ -61,6 +63,6 @@ def _recut(customer_id: uuid.UUID, since: dt.datetime, *, now: dt.datetime) -> i
     references = list(earliest)
     for start in range(0, len(references), REFERENCES_A_FOLD):
         fold(
-            [], {reference: earliest[reference] for reference in references[start : start + REFERENCES_A_FOLD]}, now=now
+            {}, {reference: earliest[reference] for reference in references[start : start + REFERENCES_A_FOLD]}, now=now
         )
     return len(references)

@@ -46,6 +46,30 @@ class MeteredEvent(msgspec.Struct, gc=False):
     voided: bool = False
 
 
+class Call(msgspec.Struct, array_like=True, gc=False):
+    """The part of a new event that its conversation is folded from."""
+
+    conversation: str
+    occurred_at: dt.datetime
+    kind: str
+    status: str
+    attempt: int
+    turn: int | None
+    input_tokens: int
+    cache_read_tokens: int
+    cache_write_tokens: int
+    output_tokens: int
+    reasoning_tokens: int
+    outcome: str | None
+    byok: bool
+    cost_nanos: int | None
+
+    @property
+    def voided(self) -> bool:
+        """Nothing is void that has only just come."""
+        return False
+
+
 class Sitting(msgspec.Struct, gc=False):
     """The fold of one sitting's events; see metering.models.Conversation for what each column means."""
 
@@ -87,12 +111,12 @@ FOLDED_FIELDS = tuple(name for name in Sitting.__struct_fields__ if name not in 
 """The fields of a sitting that are columns of the conversation table."""
 
 
-def chronological(event: MeteredEvent) -> tuple[dt.datetime, bool]:
+def chronological(event: MeteredEvent | Call) -> tuple[dt.datetime, bool]:
     """Sort key: by time, and at one instant a close after the calls it closes."""
     return event.occurred_at, event.kind == CLOSE
 
 
-def cut(events: Iterable[MeteredEvent], boundaries: Boundaries, current: Sitting | None = None) -> list[Sitting]:
+def cut(events: Iterable[MeteredEvent | Call], boundaries: Boundaries, current: Sitting | None = None) -> list[Sitting]:
     """Cut chronologically sorted events into sittings.
 
     `current` is the reference's last sitting so far, extended in place and returned first; an event may be earlier than
@@ -135,7 +159,7 @@ def replayed(events: Iterable[MeteredEvent]) -> Iterator[tuple[MeteredEvent, Sit
         yield event, so_far
 
 
-def _open(event: MeteredEvent, boundary: Boundary) -> Sitting:
+def _open(event: MeteredEvent | Call, boundary: Boundary) -> Sitting:
     return Sitting(
         boundary_id=boundary.version_id,
         idle_timeout=boundary.idle_timeout,
@@ -147,7 +171,7 @@ def _open(event: MeteredEvent, boundary: Boundary) -> Sitting:
     )
 
 
-def _add(sitting: Sitting, event: MeteredEvent) -> None:
+def _add(sitting: Sitting, event: MeteredEvent | Call) -> None:
     if event.outcome is not None and (
         sitting.outcome_at is None
         or sitting.outcome is None
@@ -166,7 +190,7 @@ def _add(sitting: Sitting, event: MeteredEvent) -> None:
     sitting.settles_at = min(settles_at, sitting.closed_at) if sitting.closed_at else settles_at
 
 
-def _count(sitting: Sitting, event: MeteredEvent) -> None:
+def _count(sitting: Sitting, event: MeteredEvent | Call) -> None:
     context = event.input_tokens + event.cache_read_tokens + event.cache_write_tokens + event.output_tokens
     sitting.calls += 1
     sitting.input_tokens += event.input_tokens
@@ -194,7 +218,7 @@ def _count(sitting: Sitting, event: MeteredEvent) -> None:
     _cost(sitting, event, retry)
 
 
-def _cost(sitting: Sitting, event: MeteredEvent, retry: bool) -> None:
+def _cost(sitting: Sitting, event: MeteredEvent | Call, retry: bool) -> None:
     if event.byok:
         sitting.byok_cost_nanos += event.cost_nanos or 0
     elif event.cost_nanos is None:

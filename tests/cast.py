@@ -9,6 +9,7 @@ from typing import Any, Literal
 
 import msgspec
 
+from metering.catching_up import fold_waiting
 from metering.ingest import close_conversation, ingest
 from metering.models import Conversation
 from metering.reports import CloseIn, EventIn, Report, UsageIn, read_report
@@ -138,12 +139,14 @@ def report(
 
 
 def send(reports: Iterable[Report], *, now: dt.datetime = LATER) -> list[str]:
-    """Ingest copies of these reports as one batch; what became of each."""
+    """Ingest copies of these reports as one batch, and fold them as the background does; what became of each."""
     batch = [
         msgspec.structs.replace(one, index=index, event=msgspec.structs.replace(one.event))
         for index, one in enumerate(reports)
     ]
-    return [verdict.status for verdict in ingest(batch, now=now)]
+    verdicts = ingest(batch, now=now)
+    fold_waiting(now=now)
+    return [verdict.status for verdict in verdicts]
 
 
 def close(
@@ -151,7 +154,9 @@ def close(
 ) -> str:
     """Say that a conversation ended then."""
     sent = CloseIn(customer=customer, conversation=conversation, at=at(hours), outcome=outcome)
-    return close_conversation(sent, now=LATER).status
+    verdict = close_conversation(sent, now=LATER)
+    fold_waiting(now=LATER)
+    return verdict.status
 
 
 def settled(as_of: float | dt.datetime = LATER) -> int:

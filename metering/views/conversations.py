@@ -13,6 +13,7 @@ from api.endpoints import Endpoint, operation
 from api.pagination import Page, PageQuery, paginated
 from api.problems import not_found
 from api.strict_json import Instant
+from metering.catching_up import catch_up, fold_waiting
 from metering.explaining import TierPrice, explain_conversation, price_of_tier, tiering_of
 from metering.models import Conversation
 from metering.reports import Reference
@@ -141,8 +142,12 @@ class Conversations(Endpoint):
     @operation(scope="read", query=ConversationFilter, returns=Page[ConversationOut], summary="List conversations")
     def get(self, request: Request, query: ConversationFilter) -> Page[ConversationOut]:
         rows = Conversation.objects.select_related("customer")
-        if query.customer is not None:
-            rows = rows.filter(customer=get_customer(query.customer))
+        if query.customer is None:
+            fold_waiting(now=timezone.now())
+        else:
+            customer = get_customer(query.customer)
+            catch_up([customer.id], now=timezone.now())
+            rows = rows.filter(customer=customer)
         if query.state is not None:
             rows = rows.filter(settled_at__isnull=query.state == "open")
         for name, value in (
@@ -161,7 +166,7 @@ class OneConversation(Endpoint):
 
     @operation(scope="read", returns=ExplainedConversationOut, summary="Read a conversation and why it is in its tier")
     def get(self, request: Request, conversation_id: uuid.UUID) -> ExplainedConversationOut:
-        conversation = Conversation.objects.select_related("customer").filter(id=conversation_id).first()
+        conversation = _current(conversation_id)
         if conversation is None:
             raise not_found("There is no such conversation.")
         explained = explain_conversation(conversation, now=timezone.now())
@@ -171,3 +176,12 @@ class OneConversation(Endpoint):
             **_fields(conversation),
             explanation=PricedExplanation(**msgspec.structs.asdict(explained), price=price),
         )
+
+
+def _current(conversation_id: uuid.UUID) -> Conversation | None:
+    """The conversation, after everything stored of its customer has been folded, which may have changed or ended it."""
+    rows = Conversation.objects.select_related("customer").filter(id=conversation_id)
+    owner = rows.values_list("customer_id", flat=True).first()
+    if owner is not None:
+        catch_up([owner], now=timezone.now())
+    return rows.first()

@@ -1,21 +1,19 @@
 """`/v1/events`: usage comes in, is read back, voided and amended."""
 
 import datetime as dt
-from collections import Counter
-from collections.abc import Iterable
 from decimal import Decimal
 from typing import Annotated, Any
 
 import msgspec
+from django.http import HttpResponse
 from django.utils import timezone
 from msgspec import Meta
 from rest_framework.request import Request
 
-from api.bodies import read_body, require_json
+from api.bodies import read_body
 from api.endpoints import Answer, Endpoint, operation, require_scope
-from api.json_faults import BadJson
 from api.pagination import Page, PageQuery, paginated
-from api.problems import bad_request, not_found, too_large, unavailable
+from api.problems import bad_request, not_found
 from api.strict_json import Body, Instant
 from metering.corrections import (
     AlreadyVoided,
@@ -24,14 +22,13 @@ from metering.corrections import (
     amend_event,
     void_event,
 )
-from metering.ingest import IngestContended, UnknownCustomer, Verdict, close_conversation, ingest
-from metering.intake import Sender, TooManyEvents, read_batch
+from metering.ingest import IngestContended, UnknownCustomer, close_conversation
+from metering.intake import Sender
 from metering.models import Event
+from metering.receiving import IngestAnswer, Sent, receive
 from metering.reports import CloseIn, EventIn, Reference, UnusableReport, UsageIn, check_time
 from plans.views.customers import get_customer
 
-STATUSES = ("accepted", "duplicate", "updated", "conflict", "quarantined", "rejected")
-UNREMARKABLE = ("accepted", "duplicate")
 Reason = Annotated[str, Meta(min_length=1, max_length=500)]
 
 
@@ -39,18 +36,6 @@ class Batch(Body):
     """Up to 1,000 events; one event may also be sent by itself, without `events`."""
 
     events: Annotated[list[EventIn], Meta(min_length=1, max_length=1000)]
-
-
-class IngestAnswer(msgspec.Struct):
-    """How many events became what, and each that is neither accepted nor a duplicate."""
-
-    accepted: int
-    duplicate: int
-    updated: int
-    conflict: int
-    quarantined: int
-    rejected: int
-    results: list[Verdict]
 
 
 class EventFilter(PageQuery, kw_only=True):
@@ -118,13 +103,6 @@ def event_out(event: Event, customer_key: str) -> EventOut:
     return EventOut(id=event.event_id, customer=customer_key, usage=usage, cost=cost, **plain)
 
 
-def ingest_answer(verdicts: Iterable[Verdict]) -> IngestAnswer:
-    verdicts = sorted(verdicts, key=lambda verdict: verdict.index)
-    counts = Counter(verdict.status for verdict in verdicts)
-    remarkable = [verdict for verdict in verdicts if verdict.status not in UNREMARKABLE]
-    return IngestAnswer(**{status: counts[status] for status in STATUSES}, results=remarkable)
-
-
 def _sender(request: Request) -> Sender:
     key = require_scope(request, "ingest")
     return Sender("backfill" in key.scopes, key.customer_key)
@@ -144,19 +122,18 @@ class Events(Endpoint):
         description="Answers after the commit. Every event is stored once under its customer and id, for ever; "
         "sending one again is harmless, and with larger usage it grows.",
     )
-    def post(self, request: Request) -> IngestAnswer:
-        raw = read_body(request)
-        require_json(request)
-        now = timezone.now()
-        try:
-            intake = read_batch(raw, sender=_sender(request), now=now)
-            return ingest_answer([*ingest(intake.reports, now=now), *intake.rejected])
-        except BadJson as error:
-            raise bad_request("The body cannot be read.", errors=error.errors) from error
-        except TooManyEvents as error:
-            raise too_large(str(error)) from error
-        except IngestContended as error:
-            raise unavailable() from error
+    def post(self, request: Request) -> HttpResponse:
+        headers = request.META
+        sent = Sent(
+            headers.get("HTTP_AUTHORIZATION"),
+            headers.get("QUERY_STRING", ""),
+            headers.get("CONTENT_TYPE"),
+            None,  # unpacked on the way
+            read_body(request),
+            admitted=True,
+        )
+        [reply] = receive([sent], now=timezone.now())
+        return HttpResponse(reply.body, status=reply.status, headers=reply.headers)
 
     @operation(scope="read", query=EventFilter, returns=Page[EventOut], summary="List a customer's events")
     def get(self, request: Request, query: EventFilter) -> Page[EventOut]:

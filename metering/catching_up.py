@@ -1,0 +1,86 @@
+"""When are stored events in their conversations? Under a second later, and at once for whoever is about to look.
+
+Intake leaves what is to be folded in a queue (metering.unfolded). `fold_waiting` empties it, over and over, in a
+program of its own; the larger its windows, the less each event costs. Reads, settling and counting do not wait for
+it: they `catch_up` with their customers first, so that no answer depends on how far the background has come.
+
+A fold works on one state of a customer's events. By itself it is a REPEATABLE READ transaction: whatever anybody else
+changes meanwhile in the rows it writes makes it fail, and start again. Within a transaction that goes on, it takes the
+usage lock alone, which nobody who stores events then holds.
+"""
+
+import datetime as dt
+import uuid
+from collections.abc import Iterable, Mapping, Sequence
+
+import psycopg
+from django.db import DatabaseError, connection, transaction
+
+from metering.folding import fold
+from metering.unfolded import take, waiting_customers
+from metering.usage_lock import share_usage_lock, take_usage_lock
+
+WINDOW_BYTES = 8 * 1024 * 1024
+"""Of queued entries in one transaction, some 70,000 calls, unless one customer alone has more."""
+ATTEMPTS = 20
+RACES = (psycopg.errors.SerializationFailure, psycopg.errors.DeadlockDetected, psycopg.errors.UniqueViolation)
+
+
+def fold_waiting(*, now: dt.datetime) -> int:
+    """Fold what waits of all customers; returns of how many."""
+    waiting = waiting_customers()
+    _fold_all(waiting, now=now)
+    return len(waiting)
+
+
+def catch_up(customer_ids: Iterable[uuid.UUID], *, now: dt.datetime) -> None:
+    """Have everything that was stored of these customers by now in their conversations.
+
+    Inside a transaction it holds their usage lock alone from then on, if there is anything to fold.
+    """
+    _fold_all(waiting_customers(sorted(set(customer_ids))), now=now)
+
+
+def _fold_all(waiting: Mapping[uuid.UUID, int], *, now: dt.datetime) -> None:
+    for window in _windows(waiting):
+        if connection.in_atomic_block:
+            take_usage_lock(*window)
+            _fold(window, now=now)
+        else:
+            _fold_in_own_transaction(window, now=now)
+
+
+def _windows(waiting: Mapping[uuid.UUID, int]) -> Iterable[list[uuid.UUID]]:
+    """The customers in groups of about WINDOW_BYTES."""
+    window: list[uuid.UUID] = []
+    size = 0
+    for customer_id, waiting_bytes in waiting.items():
+        if window and size + waiting_bytes > WINDOW_BYTES:
+            yield window
+            window, size = [], 0
+        window.append(customer_id)
+        size += waiting_bytes
+    if window:
+        yield window
+
+
+def _fold_in_own_transaction(customer_ids: Sequence[uuid.UUID], *, now: dt.datetime) -> None:
+    for attempt in range(1, ATTEMPTS + 1):
+        try:
+            with transaction.atomic():
+                with connection.cursor() as cursor:
+                    cursor.execute("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ")
+                share_usage_lock(customer_ids)
+                _fold(customer_ids, now=now)
+                return
+        except DatabaseError as error:
+            if attempt == ATTEMPTS or not isinstance(error.__cause__, RACES):
+                raise
+        except RACES:  # out of a cursor of the driver itself
+            if attempt == ATTEMPTS:
+                raise
+
+
+def _fold(customer_ids: Sequence[uuid.UUID], *, now: dt.datetime) -> None:
+    calls, disturbed = take(customer_ids)
+    fold(calls, disturbed, now=now)

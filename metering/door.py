@@ -1,0 +1,90 @@
+"""How does `POST /v1/events` come in without a web framework? As ASGI messages, read within limits and a deadline.
+
+The path of every event of every customer is the one where a framework's request costs more than the work itself. What
+is answered is decided in metering.receiving, for this door and for Django's view alike.
+"""
+
+import asyncio
+from collections.abc import Awaitable, Callable, MutableMapping
+from typing import Any
+
+from api.bodies import declared_length, is_gzip
+from api.problems import Problem, bad_request, timed_out, unavailable
+from metering.group_commit import GroupCommit, Overloaded
+from metering.receiving import Reply, Sent
+
+Message = MutableMapping[str, Any]
+Receive = Callable[[], Awaitable[Message]]
+Send = Callable[[Message], Awaitable[None]]
+
+BODY_DEADLINE_S = 10.0
+
+
+class Disconnected(Exception):
+    """The client has gone before its body was complete: there is nobody to answer."""
+
+
+class EventDoor:
+    """The ASGI application for `POST /v1/events`."""
+
+    def __init__(self) -> None:
+        self._group_commit = GroupCommit()
+
+    async def __call__(self, scope: Message, receive: Receive, send: Send) -> None:
+        """Answer one request."""
+        try:
+            reply = await self._answer(scope, receive)
+        except Disconnected:
+            return
+        except Problem as problem:
+            reply = Reply(problem.status, *problem.rendered())
+        await send_reply(reply, send)
+
+    async def _answer(self, scope: Message, receive: Receive) -> Reply:
+        headers: dict[bytes, bytes] = dict(scope["headers"])
+        encoding = _text(headers.get(b"content-encoding"))
+        is_gzip(encoding)
+        length = declared_length(_text(headers.get(b"content-length")), chunked=b"transfer-encoding" in headers)
+        sent = Sent(
+            _text(headers.get(b"authorization")),
+            scope["query_string"].decode("latin-1"),
+            _text(headers.get(b"content-type")),
+            encoding,
+            await read_in_time(receive, length),
+        )
+        try:
+            return await self._group_commit.answer(sent)
+        except Overloaded:
+            raise unavailable() from None
+
+
+async def read_in_time(receive: Receive, length: int) -> bytes:
+    """The body of so many bytes. Raises Problem 408 if it takes too long, 400 if it ends early, and Disconnected."""
+    pieces = []
+    try:
+        async with asyncio.timeout(BODY_DEADLINE_S):
+            more = True
+            while more:
+                message = await receive()
+                if message["type"] == "http.disconnect":
+                    raise Disconnected
+                pieces.append(message.get("body", b""))
+                more = message.get("more_body", False)
+    except TimeoutError:
+        raise timed_out(f"The body did not come within {BODY_DEADLINE_S:.0f} seconds.") from None
+    body = b"".join(pieces)
+    if len(body) != length:
+        raise bad_request(f"The body ended after {len(body):,} of {length:,} bytes.")
+    return body
+
+
+async def send_reply(reply: Reply, send: Send) -> None:
+    """Send an answer whole."""
+    headers = [(name.lower().encode(), value.encode("latin-1")) for name, value in reply.headers.items()]
+    headers.append((b"content-length", b"%d" % len(reply.body)))
+    await send({"type": "http.response.start", "status": reply.status, "headers": headers})
+    await send({"type": "http.response.body", "body": reply.body})
+
+
+def _text(header: bytes | None) -> str | None:
+    return None if header is None else header.decode("latin-1")

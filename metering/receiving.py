@@ -1,0 +1,125 @@
+"""What is answered to `POST /v1/events`? The one implementation behind the bare door and behind Django's view.
+
+Requests that came at about the same time are read one by one and stored together: each keeps its own verdict, and what
+is wrong with one touches no other.
+"""
+
+import datetime as dt
+import time
+from collections import Counter
+from collections.abc import Iterable, Sequence
+from typing import NamedTuple
+
+import msgspec
+from django.db import DatabaseError, connection
+
+from api.authentication import authenticate
+from api.bodies import inflate, refuse_query, require_json_type
+from api.endpoints import require_key_scope
+from api.problems import Problem, bad_request, problem_for, too_large
+from api.rate_limits import require_admission
+from api.strict_json import BadJson
+from metering.ingest import Verdict, ingest_together
+from metering.intake import Intake, Sender, TooManyEvents, read_batch
+
+STATUSES = ("accepted", "duplicate", "updated", "conflict", "quarantined", "rejected")
+UNREMARKABLE = ("accepted", "duplicate")
+_HEADERS = {"Content-Type": "application/json", "Cache-Control": "no-store"}
+
+
+class Sent(NamedTuple):
+    """A request as it came: the headers that matter, the query, and the body as sent."""
+
+    authorization: str | None
+    query: str
+    content_type: str | None
+    content_encoding: str | None
+    body: bytes
+    admitted: bool = False
+    """Whether the request (not yet its events) has been counted against the caller's rate."""
+
+
+class Reply(NamedTuple):
+    """What is answered: status, headers and body."""
+
+    status: int
+    headers: dict[str, str]
+    body: bytes
+
+
+class IngestAnswer(msgspec.Struct):
+    """How many events became what, and each that is neither accepted nor a duplicate."""
+
+    accepted: int
+    duplicate: int
+    updated: int
+    conflict: int
+    quarantined: int
+    rejected: int
+    results: list[Verdict]
+
+
+def receive(requests: Sequence[Sent], *, now: dt.datetime) -> list[Reply]:
+    """Read, store and answer requests; an answer of 200 is given after the commit. Not inside a transaction."""
+    read = [_read(sent, now) for sent in requests]
+    together = [one for one in read if isinstance(one, Intake)]
+    stored = iter(_store(together, now))
+    return [_reply(next(stored) if isinstance(one, Intake) else one) for one in read]
+
+
+def ingest_answer(verdicts: Iterable[Verdict]) -> IngestAnswer:
+    """What to say of the verdicts on a batch."""
+    verdicts = sorted(verdicts, key=lambda verdict: verdict.index)
+    counts = Counter(verdict.status for verdict in verdicts)
+    remarkable = [verdict for verdict in verdicts if verdict.status not in UNREMARKABLE]
+    return IngestAnswer(**{status: counts[status] for status in STATUSES}, results=remarkable)
+
+
+def _read(sent: Sent, now: dt.datetime) -> Intake | Problem:
+    try:
+        key = require_key_scope(authenticate(sent.authorization, sent.query, now=now), "ingest")
+        require_admission(key, events=0, requests=not sent.admitted, now_s=time.monotonic())
+        body = inflate(sent.body, sent.content_encoding)
+        require_json_type(sent.content_type)
+        refuse_query(sent.query)
+        intake = read_batch(body, sender=Sender("backfill" in key.scopes, key.customer_key), now=now)
+        require_admission(key, events=len(intake.reports), requests=0, now_s=time.monotonic())
+        return intake
+    except Problem as problem:
+        return problem
+    except BadJson as error:
+        return bad_request("The body cannot be read.", errors=error.errors)
+    except TooManyEvents as error:
+        return too_large(str(error))
+    except Exception as error:
+        return problem_for(error, "POST", "/v1/events")
+
+
+def _store(intakes: Sequence[Intake], now: dt.datetime) -> list[list[Verdict] | Problem]:
+    """The verdicts on each request's events, in one transaction; one after the other if something spoils that."""
+    if not intakes:
+        return []
+    try:
+        stored = ingest_together([intake.reports for intake in intakes], now=now)
+    except Exception as error:
+        if len(intakes) > 1 and not _is_lost():
+            return [verdicts for intake in intakes for verdicts in _store([intake], now)]
+        return [problem_for(error, "POST", "/v1/events")] * len(intakes)
+    return [[*verdicts, *intake.rejected] for verdicts, intake in zip(stored, intakes, strict=True)]
+
+
+def _is_lost() -> bool:
+    """Whether the database is not to be reached; the next request opens a new connection."""
+    try:
+        usable = connection.connection is not None and connection.is_usable()
+    except DatabaseError:
+        usable = False
+    if not usable:
+        connection.close()
+    return not usable
+
+
+def _reply(result: list[Verdict] | Problem) -> Reply:
+    if isinstance(result, Problem):
+        return Reply(result.status, *result.rendered())
+    return Reply(200, _HEADERS, msgspec.json.encode(ingest_answer(result)))
