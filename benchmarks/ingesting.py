@@ -11,7 +11,7 @@ import psycopg
 
 from benchmarks.load import Load, run_load
 from benchmarks.raw_copy import raw_copy_rate
-from benchmarks.served import OBVIOUS, OURS, web
+from benchmarks.served import OBVIOUS, OURS, folding, web
 from benchmarks.workload import CUSTOMERS, STREAM_LASTS, Stream
 
 COLUMNS = ("raw", "ours_batch", "obvious_batch", "ours_single", "obvious_single")
@@ -40,7 +40,7 @@ class Way(NamedTuple):
 WAYS = {
     "ours_batch": Way(OURS, 1_000, 8, 150_000),
     "obvious_batch": Way(OBVIOUS, 1_000, 2, 8_000),
-    "ours_single": Way(OURS, 1, 32, 15_000),
+    "ours_single": Way(OURS, 1, 64, 15_000),
     "obvious_single": Way(OBVIOUS, 1, 32, 5_000),
 }
 
@@ -63,7 +63,7 @@ def ingest_rounds(data_dir: Path, effort: Effort, key: str, *, say: Callable[[st
     """Measure everything; raises BooksDoNotMatch where the database disagrees with the answers."""
     rounds = Rounds(defaultdict(list), [])
     starts_at = dt.datetime.now(dt.UTC) - dt.timedelta(days=2)
-    with web(OURS, data_dir) as ours, web(OBVIOUS, data_dir) as obvious:
+    with folding(data_dir), web(OURS, data_dir) as ours, web(OBVIOUS, data_dir) as obvious:
         ports = {OURS: ours, OBVIOUS: obvious}
         for number in range(effort.rounds):
             for name, way in WAYS.items():

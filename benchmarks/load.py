@@ -4,10 +4,11 @@ Plain sockets, because every microsecond spent here is one that the server, on t
 """
 
 import multiprocessing
+import selectors
 import socket
-import threading
 import time
 from collections import Counter
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from multiprocessing.synchronize import Barrier
 from typing import Any
@@ -94,14 +95,7 @@ def _process(
     finally:
         barrier.wait(TIMEOUT_S)
     begin = time.monotonic()
-    threads = [
-        threading.Thread(target=_connection, args=(sock, waiting, begin + seconds, stream.batch, load))
-        for sock in sockets
-    ]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
+    _exchange(sockets, waiting, begin + seconds, stream.batch, load)
     results.put((begin, time.monotonic(), load))
 
 
@@ -110,46 +104,76 @@ def _request(key: str, body: bytes) -> bytes:
     return f"{head}Content-Type: application/json\r\nContent-Length: {len(body)}\r\n\r\n".encode() + body
 
 
-def _connection(sock: socket.socket, waiting: Any, until: float, batch: int, load: Load) -> None:
-    """One connection's loop; taking from `waiting` and appending are single steps under the interpreter's lock."""
-    sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-    answers = sock.makefile("rb")
-    counts: Counter[str] = Counter()
-    try:
-        while time.monotonic() < until and (request := next(waiting, None)) is not None:
-            begin = time.perf_counter()
-            while True:
-                sock.sendall(request)
-                status, body = _answer(answers)
-                if status not in OVERLOADED:
-                    break
-                counts["refused"] += 1
+@dataclass
+class Connection:
+    """One kept-alive connection: the request under way and when it was first sent, and what of its answer has come."""
+
+    socket: socket.socket
+    request: bytes = b""
+    sent_at_s: float = 0.0
+    answer: bytes = b""
+
+    def send(self, request: bytes) -> None:
+        self.request, self.sent_at_s = request, time.perf_counter()
+        self.socket.sendall(request)
+
+
+def _exchange(sockets: list[socket.socket], waiting: Iterator[bytes], until: float, batch: int, load: Load) -> None:
+    """Keep one request under way on every connection until the time is over, and then take what is still answered."""
+    ready = selectors.DefaultSelector()
+    for sock in sockets:
+        sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        connection = Connection(sock)
+        ready.register(sock, selectors.EVENT_READ, connection)
+        _send_next(connection, waiting, ready)
+    while ready.get_map():
+        over = time.monotonic() >= until
+        for key, _ in ready.select(TIMEOUT_S) or _nobody_answers():
+            connection = key.data
+            connection.answer += connection.socket.recv(1 << 20) or _nobody_answers()
+            if (answered := _whole_answer(connection.answer)) is None:
+                continue
+            connection.answer = b""
+            if _note(answered, connection, batch, load):
+                _send_next(connection, iter(()) if over else waiting, ready)
+            else:
                 time.sleep(PAUSE_S)
-            load.latencies_s.append(time.perf_counter() - begin)
-            if status != 200:
-                load.errors.append(f"{status} {body[:300]!r}")
-                break
-            answer = msgspec.json.decode(body)
-            counts["accepted"] += answer["accepted"]
-            counts["other"] += batch - answer["accepted"]
-    except (OSError, ValueError) as error:
-        load.errors.append(repr(error))
-    finally:
-        answers.close()
-        sock.close()
-    with _adding:
-        load.counts += counts
+                connection.socket.sendall(connection.request)
 
 
-_adding = threading.Lock()
+def _send_next(connection: Connection, waiting: Iterator[bytes], ready: selectors.BaseSelector) -> None:
+    request = next(waiting, None)
+    if request is None:
+        ready.unregister(connection.socket)
+        connection.socket.close()
+    else:
+        connection.send(request)
 
 
-def _answer(answers: Any) -> tuple[int, bytes]:
-    line = answers.readline()
-    if not line:
-        raise OSError("the server closed the connection")
-    length = 0
-    while (header := answers.readline()) not in (b"\r\n", b""):
-        if header[:15].lower() == b"content-length:":
-            length = int(header[15:])
-    return int(line.split()[1]), answers.read(length)
+def _whole_answer(answer: bytes) -> tuple[int, bytes] | None:
+    """Status and body, once all of it has come."""
+    head, end, body = answer.partition(b"\r\n\r\n")
+    if not end:
+        return None
+    length = int(head.lower().partition(b"content-length:")[2].split(b"\r\n", 1)[0])
+    return None if len(body) < length else (int(head[9:12]), body)
+
+
+def _note(answered: tuple[int, bytes], connection: Connection, batch: int, load: Load) -> bool:
+    """Count an answer; False where the request has to be sent again."""
+    status, body = answered
+    if status in OVERLOADED:
+        load.counts["refused"] += 1
+        return False
+    load.latencies_s.append(time.perf_counter() - connection.sent_at_s)
+    if status == 200:
+        accepted = msgspec.json.decode(body)["accepted"]
+        load.counts["accepted"] += accepted
+        load.counts["other"] += batch - accepted
+    else:
+        load.errors.append(f"{status} {body[:300]!r}")
+    return True
+
+
+def _nobody_answers() -> Any:
+    raise OSError("the server closed the connection, or was silent for too long")

@@ -13,11 +13,11 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from config.embedded_postgres import EmbeddedPostgres
-from config.programs import Addresses, free_port, web_server
+from config.programs import Addresses, folder, free_port, web_server
 
 ROOT = Path(__file__).resolve().parent.parent
 WORKERS = 2
-OURS, OBVIOUS = "config.wsgi:application", "benchmarks.obvious.wsgi:application"
+OURS, OBVIOUS = "config.asgi:application", "benchmarks.obvious.asgi:application"
 START_TIMEOUT_S = 60.0
 
 
@@ -46,11 +46,25 @@ def web(application: str, data_dir: Path) -> Iterator[int]:
     port = free_port(0)
     addresses = Addresses(data_dir=data_dir, url=f"http://127.0.0.1:{port}", port=port, stripe_port=None)
     command = [application if word == OURS else word for word in web_server(addresses, WORKERS)]
-    with (data_dir / "web.log").open("ab") as log:
-        process = subprocess.Popen(command, cwd=ROOT, stdout=log, stderr=log, start_new_session=True)
-    try:
+    with running(command, data_dir / "web.log") as process:
         _wait_for(addresses.url, process)
         yield port
+
+
+@contextmanager
+def folding(data_dir: Path) -> Iterator[None]:
+    """What folds the stored events, as `manage.py serve` runs it."""
+    with running(folder(), data_dir / "folder.log"):
+        yield
+
+
+@contextmanager
+def running(command: list[str], log: Path) -> Iterator["subprocess.Popen[bytes]"]:
+    """A program in a process group of its own, ended with the block."""
+    with log.open("ab") as output:
+        process = subprocess.Popen(command, cwd=ROOT, stdout=output, stderr=output, start_new_session=True)
+    try:
+        yield process
     finally:
         process.terminate()
         try:

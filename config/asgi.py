@@ -5,8 +5,9 @@ from typing import Any
 
 from a2wsgi import WSGIMiddleware
 
+from config.reception import Reception
 from config.wsgi import application as django
-from metering.door import EventDoor
+from metering.door import event_door
 
 Message = MutableMapping[str, Any]
 Receive = Callable[[], Awaitable[Message]]
@@ -15,8 +16,7 @@ Send = Callable[[Message], Awaitable[None]]
 THREADS = 4
 """Of each worker process, for Django; every one keeps a database connection, so they are few."""
 
-_event_door = EventDoor()
-_django = WSGIMiddleware(django, workers=THREADS)
+_django = Reception(WSGIMiddleware(django, workers=THREADS))  # type: ignore[arg-type]
 
 
 async def application(scope: Message, receive: Receive, send: Send) -> None:
@@ -24,6 +24,6 @@ async def application(scope: Message, receive: Receive, send: Send) -> None:
     if scope["type"] != "http":
         return
     if scope["path"] == "/v1/events" and scope["method"] == "POST":
-        await _event_door(scope, receive, send)
+        await event_door(scope, receive, send)
     else:
         await _django(scope, receive, send)

@@ -8,7 +8,7 @@ import sys
 from dataclasses import dataclass
 from pathlib import Path
 
-from config.processes import Program, marked_environment
+from config.processes import ROOT, Program, marked_environment
 
 LOOPBACK = "127.0.0.1"
 WORKER_PROCESSES = 2
@@ -78,6 +78,7 @@ def programs(addresses: Addresses, *, web_workers: int) -> list[Program]:
             "STRIPE_WEBHOOK_SECRET": secret,
         }
     started.append(Program("web server", web_server(addresses, web_workers), environment, logs / "web.log"))
+    started.append(Program("folder", folder(), environment, logs / "folder.log"))
     started.append(Program("worker", worker(addresses), environment, logs / "worker.log"))
     return started
 
@@ -86,11 +87,16 @@ def web_server(addresses: Addresses, workers: int) -> list[str]:
     """One event loop a process."""
     return python_module(
         *("uvicorn", "--host", LOOPBACK, "--port", str(addresses.port), "--workers", str(workers)),
-        *("--loop", "uvloop", "--http", "httptools", "--ws", "none", "--lifespan", "off"),
-        *("--no-access-log", "--no-server-header"),
+        *("--loop", "uvloop", "--http", "config.event_protocol:EventProtocol", "--ws", "none", "--lifespan", "off"),
+        *("--no-access-log", "--no-server-header", "--no-proxy-headers"),
         *("--log-level", "warning", "--timeout-graceful-shutdown", "4"),
         "config.asgi:application",
     )
+
+
+def folder() -> list[str]:
+    """What puts stored events into their conversations."""
+    return [sys.executable, str(ROOT / "manage.py"), "fold"]
 
 
 def worker(addresses: Addresses) -> list[str]:

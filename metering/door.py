@@ -24,38 +24,43 @@ class Disconnected(Exception):
     """The client has gone before its body was complete: there is nobody to answer."""
 
 
-class EventDoor:
+group_commit = GroupCommit()
+"""Of this process: whichever way requests come, they are stored together."""
+
+
+async def event_door(scope: Message, receive: Receive, send: Send) -> None:
     """The ASGI application for `POST /v1/events`."""
+    try:
+        reply = await _answer(scope, receive)
+    except Disconnected:
+        return
+    except Overloaded:
+        reply = overloaded()
+    except Problem as problem:
+        reply = Reply(problem.status, *problem.rendered())
+    await send_reply(reply, send)
 
-    def __init__(self) -> None:
-        self._group_commit = GroupCommit()
 
-    async def __call__(self, scope: Message, receive: Receive, send: Send) -> None:
-        """Answer one request."""
-        try:
-            reply = await self._answer(scope, receive)
-        except Disconnected:
-            return
-        except Problem as problem:
-            reply = Reply(problem.status, *problem.rendered())
-        await send_reply(reply, send)
+def overloaded() -> Reply:
+    """What is said when more is waiting than this process will keep."""
+    problem = unavailable()
+    return Reply(problem.status, *problem.rendered())
 
-    async def _answer(self, scope: Message, receive: Receive) -> Reply:
-        headers: dict[bytes, bytes] = dict(scope["headers"])
-        encoding = _text(headers.get(b"content-encoding"))
-        is_gzip(encoding)
-        length = declared_length(_text(headers.get(b"content-length")), chunked=b"transfer-encoding" in headers)
-        sent = Sent(
-            _text(headers.get(b"authorization")),
-            scope["query_string"].decode("latin-1"),
-            _text(headers.get(b"content-type")),
-            encoding,
-            await read_in_time(receive, length),
-        )
-        try:
-            return await self._group_commit.answer(sent)
-        except Overloaded:
-            raise unavailable() from None
+
+async def _answer(scope: Message, receive: Receive) -> Reply:
+    headers: dict[bytes, bytes] = dict(scope["headers"])
+    encoding = _text(headers.get(b"content-encoding"))
+    is_gzip(encoding)
+    length = declared_length(_text(headers.get(b"content-length")), chunked=b"transfer-encoding" in headers)
+    sent = Sent(
+        _text(headers.get(b"authorization")),
+        scope["query_string"].decode("latin-1"),
+        _text(headers.get(b"content-type")),
+        encoding,
+        await read_in_time(receive, length),
+        host=_text(headers.get(b"host")),
+    )
+    return await group_commit.answer(sent)
 
 
 async def read_in_time(receive: Receive, length: int) -> bytes:

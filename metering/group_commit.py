@@ -1,13 +1,13 @@
 """How do many waiting requests share one commit? A thread that answers whatever has come while it was busy, together.
 
-A commit costs the same for one event as for hundreds. So nobody waits for company, but everybody who had to wait
-anyway is stored in the next transaction, and answered after its commit.
+A commit costs the same for one event as for hundreds. Who comes alone is stored at once. Where many come, each waits
+a moment for as many as there were before: those who have just been answered are about to come again.
 """
 
 import asyncio
 import threading
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
 from django.db import connection
@@ -19,6 +19,8 @@ GROUP_BYTES = 256 * 1024
 """Of bodies in one transaction, unless one alone is larger: a thousand events, or several hundred requests of one."""
 MOST_WAITING_BYTES = 32 * 1024 * 1024
 """Beyond this, requests are turned away instead of kept: the memory of a process stays bounded."""
+COMPANY_S = 0.003
+"""How long a request waits for those who, by the last group, are likely to come as well."""
 IDLE_S = 5.0
 
 
@@ -27,10 +29,10 @@ class Overloaded(Exception):
 
 
 class Waiting(NamedTuple):
-    """A request and who waits for its answer."""
+    """A request, and what to call with its answer."""
 
     sent: Sent
-    answered: "asyncio.Future[Reply]"
+    deliver: Callable[[Reply], None]
 
 
 class GroupCommit:
@@ -40,22 +42,31 @@ class GroupCommit:
         self._waiting: deque[Waiting] = deque()
         self._waiting_bytes = 0
         self._arrived = threading.Condition()
+        self._company = 1  # so many requests are worth waiting for
         self._thread: threading.Thread | None = None
+
+    def submit(self, sent: Sent, deliver: Callable[[Reply], None]) -> None:
+        """Have a request answered: `deliver` is called in this event loop, after the commit.
+
+        Raises Overloaded, and then nothing is stored.
+        """
+        if self._waiting_bytes > MOST_WAITING_BYTES:
+            raise Overloaded
+        if self._thread is None:  # not before: a process that forks leaves its threads behind
+            loop = asyncio.get_running_loop()
+            self._thread = threading.Thread(target=self._run, args=(loop,), name="group-commit", daemon=True)
+            self._thread.start()
+        with self._arrived:
+            self._waiting.append(Waiting(sent, deliver))
+            self._waiting_bytes += len(sent.body)
+            if len(self._waiting) in (1, self._company):
+                self._arrived.notify()
 
     async def answer(self, sent: Sent) -> Reply:
         """The answer to a request, after its commit. Raises Overloaded, and then nothing is stored."""
-        loop = asyncio.get_running_loop()
-        waiting = Waiting(sent, loop.create_future())
-        with self._arrived:
-            if self._waiting_bytes > MOST_WAITING_BYTES:
-                raise Overloaded
-            if self._thread is None:  # not before: a process that has forked has no threads
-                self._thread = threading.Thread(target=self._run, args=(loop,), name="group-commit", daemon=True)
-                self._thread.start()
-            self._waiting.append(waiting)
-            self._waiting_bytes += len(sent.body)
-            self._arrived.notify()
-        return await waiting.answered
+        answered: asyncio.Future[Reply] = asyncio.get_running_loop().create_future()
+        self.submit(sent, lambda reply: None if answered.done() else answered.set_result(reply))  # or the caller left
+        return await answered
 
     def _run(self, loop: asyncio.AbstractEventLoop) -> None:
         while True:
@@ -65,19 +76,25 @@ class GroupCommit:
 
     def _next_group(self) -> list[Waiting]:
         with self._arrived:
+            # Who came meanwhile is not of those just answered, and these are about to come again.
+            self._company += len(self._waiting)
             while not self._waiting:
                 if not self._arrived.wait(IDLE_S):
                     connection.close_if_unusable_or_obsolete()
+            self._arrived.wait_for(self._has_company, COMPANY_S)
             group = [self._waiting.popleft()]
             size = len(group[0].sent.body)
             while self._waiting and size + len(self._waiting[0].sent.body) <= GROUP_BYTES:
                 group.append(self._waiting.popleft())
                 size += len(group[-1].sent.body)
             self._waiting_bytes -= size
+            self._company = len(group)
             return group
+
+    def _has_company(self) -> bool:
+        return len(self._waiting) >= self._company or self._waiting_bytes >= GROUP_BYTES
 
 
 def _deliver(group: Sequence[Waiting], replies: Sequence[Reply]) -> None:
     for waiting, reply in zip(group, replies, strict=True):
-        if not waiting.answered.done():  # the caller may have gone
-            waiting.answered.set_result(reply)
+        waiting.deliver(reply)

@@ -4,8 +4,7 @@ import uuid
 from collections.abc import Iterable
 from typing import NamedTuple
 
-from django.db import connection
-
+from metering.packed_arrays import raw_cursor, texts
 from metering.usage_lock import LOCK_SPACE, SLOTS
 
 
@@ -16,7 +15,7 @@ class Payer(NamedTuple):
     byok: bool
 
 
-FIND = "SELECT key, id, byok FROM plans_customer WHERE key = ANY(%s) AND erased_at IS NULL"
+FIND = "SELECT key, id, byok FROM plans_customer WHERE key = ANY(%s::text[]) AND erased_at IS NULL"
 # `usage_lock.share_usage_lock`, slots and order alike, on the way: one statement less on the path of every event.
 FIND_AND_SHARE = f"""
 SELECT key, id, byok, pg_advisory_xact_lock_shared({LOCK_SPACE}, slot)
@@ -34,6 +33,6 @@ def share_payers(keys: Iterable[str]) -> dict[str, Payer]:
 
 
 def _payers(query: str, keys: Iterable[str]) -> dict[str, Payer]:
-    with connection.cursor() as cursor:
-        cursor.execute(query, [list(set(keys))])
+    with raw_cursor() as cursor:
+        cursor.execute(query, [texts(sorted(set(keys)))])
         return {row[0]: Payer(row[1], row[2]) for row in cursor.fetchall()}

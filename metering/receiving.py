@@ -8,10 +8,13 @@ import datetime as dt
 import time
 from collections import Counter
 from collections.abc import Iterable, Sequence
+from functools import lru_cache
 from typing import NamedTuple
 
 import msgspec
+from django.conf import settings
 from django.db import DatabaseError, connection
+from django.http.request import split_domain_port, validate_host
 
 from api.authentication import authenticate
 from api.bodies import inflate, refuse_query, require_json_type
@@ -35,8 +38,9 @@ class Sent(NamedTuple):
     content_type: str | None
     content_encoding: str | None
     body: bytes
-    admitted: bool = False
-    """Whether the request (not yet its events) has been counted against the caller's rate."""
+    host: str | None = None
+    framed: bool = False
+    """Whether a framework has already looked at the host and counted the request against the caller's rate."""
 
 
 class Reply(NamedTuple):
@@ -77,8 +81,11 @@ def ingest_answer(verdicts: Iterable[Verdict]) -> IngestAnswer:
 
 def _read(sent: Sent, now: dt.datetime) -> Intake | Problem:
     try:
+        if not sent.framed:
+            _require_host(sent.host)
         key = require_key_scope(authenticate(sent.authorization, sent.query, now=now), "ingest")
-        require_admission(key, events=0, requests=not sent.admitted, now_s=time.monotonic())
+        if not sent.framed:
+            require_admission(key, events=0, now_s=time.monotonic())
         body = inflate(sent.body, sent.content_encoding)
         require_json_type(sent.content_type)
         refuse_query(sent.query)
@@ -93,6 +100,17 @@ def _read(sent: Sent, now: dt.datetime) -> Intake | Problem:
         return too_large(str(error))
     except Exception as error:
         return problem_for(error, "POST", "/v1/events")
+
+
+def _require_host(host: str | None) -> None:
+    """Raises Problem 400 for a host that this installation is not, as Django does."""
+    if not _is_ours(host or "", tuple(settings.ALLOWED_HOSTS)):
+        raise bad_request("")
+
+
+@lru_cache(maxsize=128)
+def _is_ours(host: str, ours: tuple[str, ...]) -> bool:
+    return validate_host(split_domain_port(host)[0], ours)
 
 
 def _store(intakes: Sequence[Intake], now: dt.datetime) -> list[list[Verdict] | Problem]:

@@ -1,0 +1,133 @@
+"""How does a web server take an event without parsing HTTP? It has a short way for a whole, plain `POST /v1/events`.
+
+An event sent by itself is a request of a few hundred bytes, for which the machinery of a web server costs three times
+what storing it costs. Where such a request has come whole and plain, in one piece on a connection that is doing nothing
+else, it goes straight to the group commit, and its answer straight back. Everything else (parts of requests, pipelined
+ones, chunks, unusual headers, other URLs) takes the long way through the parser and metering.door; what is answered
+is decided in the same place for both. Used as `uvicorn --http config.event_protocol:EventProtocol`.
+"""
+
+import re
+from functools import lru_cache
+from typing import Any
+
+from uvicorn.protocols.http.httptools_impl import STATUS_LINE
+
+import config.wsgi  # noqa: F401  # sets Django up, in whatever process this is the first to be loaded
+from api.bodies import BODY_LIMIT
+from config.http_protocol import HEAD_LIMIT, BoundedHttp
+from metering.door import group_commit, overloaded
+from metering.group_commit import Overloaded
+from metering.receiving import Reply, Sent
+
+START = b"POST /v1/events HTTP/1.1\r\n"
+MOST_EARLY_BYTES = 2 * BODY_LIMIT
+
+# Names are tokens, values printable: what is beyond that is left to the parser to accept or refuse.
+_PLAIN_HEAD = re.compile(rb"(?:[!#$%&'*+\-.^_`|~0-9A-Za-z]{1,64}:[ \t]*[\x20-\x7e]*\r\n){1,64}")
+_LONG_WAY = (b"transfer-encoding", b"connection", b"expect", b"upgrade", b"trailer", b"te")
+_READ = (b"authorization", b"content-type", b"content-encoding", b"content-length", b"host")
+
+
+class EventProtocol(BoundedHttp):
+    """A connection: the bounded one, with the short way in front of it."""
+
+    def __init__(self, *arguments: Any, **named: Any) -> None:
+        super().__init__(*arguments, **named)
+        self._answering = self._in_message = self._last = False
+        self._early = b""
+
+    def data_received(self, data: bytes) -> None:
+        """Takes the short way if it can."""
+        if self._answering:
+            self._early += data  # sent before the answer to the last request: read after it, in order
+            if len(self._early) > MOST_EARLY_BYTES:
+                self.transport.close()
+            return
+        if not self._in_message and self._rests() and (sent := whole_request(data)) is not None:
+            self._unset_keepalive_if_required()
+            self._stop_waiting()
+            self._answering = True
+            try:
+                group_commit.submit(sent, self._answer)
+            except Overloaded:
+                self._answer(overloaded())
+            return
+        super().data_received(data)
+
+    def on_message_begin(self) -> None:
+        """The parser has begun a request: what comes next belongs to it."""
+        self._in_message = True
+        super().on_message_begin()
+
+    def on_message_complete(self) -> None:
+        """The parser is between two requests again."""
+        self._in_message = False
+        super().on_message_complete()
+
+    def shutdown(self) -> None:
+        """Whoever has been promised an answer gets it first."""
+        if self._answering:
+            self._last = True
+        else:
+            super().shutdown()
+
+    def _rests(self) -> bool:
+        return (self.cycle is None or self.cycle.response_complete) and not self.pipeline
+
+    def _answer(self, reply: Reply) -> None:
+        self._answering = False
+        if self.transport.is_closing():
+            return
+        self.transport.write(rendered(reply, self.server_state.default_headers))
+        if self._last:
+            self.transport.close()
+            return
+        self.timeout_keep_alive_task = self.loop.call_later(self.timeout_keep_alive, self.timeout_keep_alive_handler)
+        if self._early:
+            data, self._early = self._early, b""
+            self.data_received(data)
+
+
+def whole_request(data: bytes) -> Sent | None:
+    """A plain `POST /v1/events`, if this is one, and all of it and no more; else None."""
+    if not data.startswith(START):
+        return None
+    end = data.find(b"\r\n\r\n", len(START)) + 2
+    if not 1 < end <= HEAD_LIMIT or _PLAIN_HEAD.fullmatch(data, len(START), end) is None:
+        return None
+    headers = {}
+    for line in data[len(START) : end - 2].split(b"\r\n"):
+        name, _, value = line.partition(b":")
+        name = name.lower()
+        if name in _LONG_WAY or (name in _READ and name in headers):
+            return None
+        headers[name] = value.strip()
+    length = headers.get(b"content-length", b"")
+    if not length.isdigit() or len(length) > 7 or len(data) - end - 2 != int(length) or int(length) > BODY_LIMIT:
+        return None
+    return Sent(
+        _text(headers.get(b"authorization")),
+        "",
+        _text(headers.get(b"content-type")),
+        _text(headers.get(b"content-encoding")),
+        data[end + 2 :],
+        host=_text(headers.get(b"host")),
+    )
+
+
+def _text(value: bytes | None) -> str | None:
+    return None if value is None else value.decode("ascii")
+
+
+def rendered(reply: Reply, default_headers: list[tuple[bytes, bytes]]) -> bytes:
+    """An answer as it goes over the wire."""
+    head = _head(reply.status, tuple(reply.headers.items()), tuple(default_headers))
+    return b"%bcontent-length: %d\r\n\r\n%b" % (head, len(reply.body), reply.body)
+
+
+@lru_cache(maxsize=256)
+def _head(status: int, headers: tuple[tuple[str, str], ...], default_headers: tuple[tuple[bytes, bytes], ...]) -> bytes:
+    lines = [b"%b: %b\r\n" % pair for pair in default_headers]
+    lines += [f"{name.lower()}: {value}\r\n".encode("latin-1") for name, value in headers]
+    return STATUS_LINE[status] + b"".join(lines)
