@@ -4,6 +4,7 @@ The stream is a function of its name, so that every process of the load can make
 """
 
 import datetime as dt
+import hashlib
 import random
 from collections.abc import Iterator
 from typing import NamedTuple
@@ -24,6 +25,7 @@ class Stream(NamedTuple):
     batch: int
     requests: int
     starts_at: dt.datetime
+    random_ids: bool = False
 
 
 def request_bodies(stream: Stream, *, part: int = 0, parts: int = 1) -> Iterator[bytes]:
@@ -68,7 +70,9 @@ def _json(stream: Stream, number: int, conversation: int, turn: int, slot: int) 
 
 
 def event_id(stream: Stream, number: int) -> str:
-    """Time-ordered, as a client's UUIDv7 would be."""
+    """Time-ordered, as a client's UUIDv7 would be; or in no order, as hashes are."""
+    if stream.random_ids:
+        return f"evt_{hashlib.md5(f'{stream.name}-{number}'.encode()).hexdigest()}"
     at_ms = int((stream.starts_at + number * TICK).timestamp() * 1000)
     noise = (number * 0x9E3779B97F4A7C15 + len(stream.name)) & 0xFFFFFFFFFFFF
     return f"evt_{at_ms:012x}7{number:07x}{noise:012x}"

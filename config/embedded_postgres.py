@@ -39,7 +39,7 @@ from config.postgres_cluster import (
 DATABASE = "parley"
 START_TIMEOUT_S = 60.0  # a crash recovery is part of it
 STOP_TIMEOUT_S = 60.0
-LARGEST_SHARED_BUFFERS_MB = 256
+LARGEST_SHARED_BUFFERS_MB = 1024
 LOG_TAIL_BYTES = 2000
 
 SETTINGS = {

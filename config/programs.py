@@ -3,6 +3,7 @@
 import json
 import os
 import secrets
+import shutil
 import socket
 import sys
 from dataclasses import dataclass
@@ -65,6 +66,8 @@ def programs(addresses: Addresses, *, web_workers: int) -> list[Program]:
     """What is to run, first things first."""
     environment = marked_environment(addresses.data_dir)
     environment.setdefault("PARLEY_SECRET_KEY", kept_secret(addresses.data_dir, "secret_key"))
+    environment["PARLEY_WEB_WORKERS"] = str(web_workers)
+    environment["PROMETHEUS_MULTIPROC_DIR"] = str(_emptied(addresses.data_dir / "metrics"))
     logs = addresses.data_dir / "logs"
     logs.mkdir(exist_ok=True)
     started: list[Program] = []
@@ -81,6 +84,13 @@ def programs(addresses: Addresses, *, web_workers: int) -> list[Program]:
     started.append(Program("folder", folder(), environment, logs / "folder.log"))
     started.append(Program("worker", worker(addresses), environment, logs / "worker.log"))
     return started
+
+
+def _emptied(directory: Path) -> Path:
+    """What processes that have ended counted says nothing about this run."""
+    shutil.rmtree(directory, ignore_errors=True)
+    directory.mkdir()
+    return directory
 
 
 def web_server(addresses: Addresses, workers: int) -> list[str]:

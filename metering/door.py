@@ -9,9 +9,10 @@ from collections.abc import Awaitable, Callable, MutableMapping
 from typing import Any
 
 from api.bodies import declared_length, is_gzip
+from api.metrics import count_refused
 from api.problems import Problem, bad_request, timed_out, unavailable
 from metering.group_commit import GroupCommit, Overloaded
-from metering.receiving import Reply, Sent
+from metering.receiving import DOOR, Reply, Sent
 
 Message = MutableMapping[str, Any]
 Receive = Callable[[], Awaitable[Message]]
@@ -37,13 +38,17 @@ async def event_door(scope: Message, receive: Receive, send: Send) -> None:
     except Overloaded:
         reply = overloaded()
     except Problem as problem:
-        reply = Reply(problem.status, *problem.rendered())
+        reply = _refused(problem)
     await send_reply(reply, send)
 
 
 def overloaded() -> Reply:
     """What is said when more is waiting than this process will keep."""
-    problem = unavailable()
+    return _refused(unavailable())
+
+
+def _refused(problem: Problem) -> Reply:
+    count_refused(DOOR, problem.status)
     return Reply(problem.status, *problem.rendered())
 
 

@@ -6,6 +6,7 @@ a moment for as many as there were before: those who have just been answered are
 
 import asyncio
 import threading
+import time
 from collections import deque
 from collections.abc import Callable, Sequence
 from typing import NamedTuple
@@ -13,7 +14,8 @@ from typing import NamedTuple
 from django.db import connection
 from django.utils import timezone
 
-from metering.receiving import Reply, Sent, receive
+from api.metrics import count_group, count_request
+from metering.receiving import DOOR, Reply, Sent, receive
 
 GROUP_BYTES = 256 * 1024
 """Of bodies in one transaction, unless one alone is larger: a thousand events, or several hundred requests of one."""
@@ -29,9 +31,10 @@ class Overloaded(Exception):
 
 
 class Waiting(NamedTuple):
-    """A request, and what to call with its answer."""
+    """A request, when it came, and what to call with its answer."""
 
     sent: Sent
+    since_s: float
     deliver: Callable[[Reply], None]
 
 
@@ -57,7 +60,7 @@ class GroupCommit:
             self._thread = threading.Thread(target=self._run, args=(loop,), name="group-commit", daemon=True)
             self._thread.start()
         with self._arrived:
-            self._waiting.append(Waiting(sent, deliver))
+            self._waiting.append(Waiting(sent, time.monotonic(), deliver))
             self._waiting_bytes += len(sent.body)
             if len(self._waiting) in (1, self._company):
                 self._arrived.notify()
@@ -73,6 +76,7 @@ class GroupCommit:
             group = self._next_group()
             replies = receive([waiting.sent for waiting in group], now=timezone.now())
             loop.call_soon_threadsafe(_deliver, group, replies)
+            _count(group, replies)
 
     def _next_group(self) -> list[Waiting]:
         with self._arrived:
@@ -93,6 +97,13 @@ class GroupCommit:
 
     def _has_company(self) -> bool:
         return len(self._waiting) >= self._company or self._waiting_bytes >= GROUP_BYTES
+
+
+def _count(group: Sequence[Waiting], replies: Sequence[Reply]) -> None:
+    count_group(len(group))
+    now_s = time.monotonic()
+    for waiting, reply in zip(group, replies, strict=True):
+        count_request(DOOR, reply.status, now_s - waiting.since_s)
 
 
 def _deliver(group: Sequence[Waiting], replies: Sequence[Reply]) -> None:

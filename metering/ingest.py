@@ -15,6 +15,7 @@ import msgspec
 import psycopg
 from django.db import DatabaseError, transaction
 
+from api.metrics import count_unpriced
 from metering import event_rows
 from metering.costing import cost_nanos
 from metering.merging import merge
@@ -132,14 +133,14 @@ def _store(
         sent = {(report.customer, report.event.event_id) for reports in batches for report in reports}
         stored = _stored((key for key in sent if key[0] in payers), payers)
     current = dict(stored)
-    verdicts = [[_judge(report, payers, current) for report in reports] for reports in batches]
+    verdicts = [[judge(report, payers, current) for report in reports] for reports in batches]
     new = [event for key, event in sorted(current.items(), key=itemgetter(0)) if key not in stored]
     grown = [key for key, event in stored.items() if current[key] is not event]
     write(new, [current[key] for key in grown], [stored[key] for key in grown], now=now)
     return verdicts
 
 
-def _judge(report: Report, payers: Mapping[str, Payer], current: dict[Key, MeteredEvent]) -> Verdict:
+def judge(report: Report, payers: Mapping[str, Payer], current: dict[Key, MeteredEvent]) -> Verdict:
     """What becomes of one report; `current` is what is known of the events so far, and changes with it."""
     event = report.event
     payer = payers.get(report.customer)
@@ -188,6 +189,7 @@ def write(
     if changed:
         event_rows.update(changed)
     leave(new, (*changed, *before, *removed), now=now)
+    count_unpriced(sum(event.cost_nanos is None for event in new))
 
 
 def set_cost(event: MeteredEvent, book: RateBook) -> None:

@@ -19,12 +19,15 @@ from django.http.request import split_domain_port, validate_host
 from api.authentication import authenticate
 from api.bodies import inflate, refuse_query, require_json_type
 from api.endpoints import require_key_scope
+from api.metrics import count_verdicts
 from api.problems import Problem, bad_request, problem_for, too_large
 from api.rate_limits import require_admission
 from api.strict_json import BadJson
 from metering.ingest import Verdict, ingest_together
 from metering.intake import Intake, Sender, TooManyEvents, read_batch
 
+DOOR = "events"
+"""The name under which requests and what became of their events are counted, whichever way they come."""
 STATUSES = ("accepted", "duplicate", "updated", "conflict", "quarantined", "rejected")
 UNREMARKABLE = ("accepted", "duplicate")
 _HEADERS = {"Content-Type": "application/json", "Cache-Control": "no-store"}
@@ -140,4 +143,6 @@ def _is_lost() -> bool:
 def _reply(result: list[Verdict] | Problem) -> Reply:
     if isinstance(result, Problem):
         return Reply(result.status, *result.rendered())
-    return Reply(200, _HEADERS, msgspec.json.encode(ingest_answer(result)))
+    answer = ingest_answer(result)
+    count_verdicts(DOOR, {status: getattr(answer, status) for status in STATUSES})
+    return Reply(200, _HEADERS, msgspec.json.encode(answer))

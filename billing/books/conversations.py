@@ -1,7 +1,7 @@
 """Is every conversation what its events make it, and in the tier it settled into?"""
 
 from billing.books.invariant import Invariant
-from metering.settling import CLASSIFY
+from metering.tier_rules import CLASSIFY
 
 RETRY = "(e.attempt > 1 OR e.status = 'error')"
 CONTEXT = "e.input_tokens::bigint + e.cache_read_tokens + e.cache_write_tokens + e.output_tokens"
@@ -30,6 +30,8 @@ FOLDS = {
 CUSTOMER = "LEFT JOIN plans_customer customer ON customer.id = c.customer_id"
 # Until a change of the agreement is worked off, conversations are still cut and tiered by what was agreed before.
 RECUT_IS_WAITING = "EXISTS (SELECT FROM plans_schemechange s WHERE s.customer_id = c.customer_id)"
+# What waits in the queue is in its events already, and not in the conversations yet.
+NOT_FOLDED = "EXISTS (SELECT FROM metering_unfoldedevents u WHERE u.customer_id = {}.customer_id)"
 IN_SITTING = """e.customer_id = c.customer_id AND e.conversation = c.reference
   AND e.occurred_at BETWEEN c.opened_at AND c.settles_at"""
 
@@ -37,6 +39,7 @@ IN_SITTING = """e.customer_id = c.customer_id AND e.conversation = c.reference
 HOMELESS = f"""
 SELECT e.customer_id AS customer, e.event_id, e.conversation, e.occurred_at FROM metering_event e
 WHERE NOT e.voided AND e.kind <> 'close' AND NOT EXISTS (SELECT FROM metering_conversation c WHERE {IN_SITTING})
+  AND NOT {NOT_FOLDED.format("e")}
 """
 NUMBERED = """
 SELECT * FROM (
@@ -60,6 +63,7 @@ SELECT customer.key AS customer, c.reference, c.ordinal, concat_ws('; ', {
 }) AS differences
 FROM metering_conversation c LEFT JOIN folded f ON f.customer_id = c.customer_id AND f.id = c.id {CUSTOMER}
 WHERE ({", ".join(f"c.{name}" for name in FOLDS)}) IS DISTINCT FROM ({", ".join(f"f.{name}" for name in FOLDS)})
+  AND NOT {NOT_FOLDED.format("c")}
 """
 OUTCOMES = f"""
 SELECT customer.key AS customer, c.reference, c.ordinal, c.outcome, last.outcome AS last_reported
@@ -69,7 +73,7 @@ FROM metering_conversation c LEFT JOIN (
     WHERE e.outcome IS NOT NULL AND NOT e.voided
     ORDER BY c.customer_id, c.id, e.occurred_at DESC, e.outcome COLLATE "C" DESC
 ) last ON last.customer_id = c.customer_id AND last.id = c.id {CUSTOMER}
-WHERE c.outcome IS DISTINCT FROM last.outcome
+WHERE c.outcome IS DISTINCT FROM last.outcome AND NOT {NOT_FOLDED.format("c")}
 """
 SERVICE_ENDS = """(SELECT s.ends_at FROM plans_subscription s
     WHERE s.customer_id = c.customer_id AND s.starts_at <= c.opened_at AND s.ends_at > c.opened_at)"""
@@ -107,13 +111,33 @@ FROM metering_conversation c {CUSTOMER}
 WHERE CASE WHEN c.settled_at IS NULL THEN num_nonnulls(c.scheme_version_id, c.tier, c.turns, c.counted_tokens) > 0
     ELSE c.settled_at <> c.settles_at OR num_nulls(c.scheme_version_id, c.tier, c.turns, c.counted_tokens) > 0 END
 """
+UNFOLDED = """
+SELECT customer.key AS customer, min(u.received_at) AS waiting_since, count(*) AS batches
+FROM metering_unfoldedevents u LEFT JOIN plans_customer customer ON customer.id = u.customer_id
+WHERE u.received_at < %(now)s - interval '5 minutes' GROUP BY 1
+"""
 UNSETTLED = f"""
 SELECT customer.key AS customer, c.reference, c.ordinal, c.settles_at FROM metering_conversation c {CUSTOMER}
 WHERE c.settled_at IS NULL AND c.settles_at < %(now)s - interval '1 hour'
   AND c.folded_at < %(now)s - interval '1 hour'
 """
+TALLIED = f"""
+SELECT customer.key AS customer, c.hour, tallied, counted FROM metering_tally c {CUSTOMER}
+CROSS JOIN LATERAL (SELECT
+    ARRAY(SELECT (tier, outcome, count)::text FROM unnest(c.tiers, c.outcomes, c.counts) each (tier, outcome, count)
+        ORDER BY 1) AS tallied,
+    ARRAY(SELECT (s.tier, s.outcome, count(*))::text FROM metering_conversation s WHERE s.customer_id = c.customer_id
+        AND s.settled_at >= c.hour AND s.settled_at < c.hour + interval '1 hour'
+        GROUP BY s.tier, s.outcome ORDER BY 1) AS counted) figures
+WHERE tallied <> counted
+"""
 
 CONVERSATIONS = (
+    Invariant(
+        "stored_events_are_folded_soon",
+        "No event waits longer than five minutes to be in its conversation.",
+        UNFOLDED,
+    ),
     Invariant(
         "event_lies_in_a_sitting",
         "Every call that is not void happened within a sitting of its conversation.",
@@ -159,5 +183,10 @@ CONVERSATIONS = (
         "due_conversation_is_settled",
         "No conversation waits an hour to be settled.",
         UNSETTLED,
+    ),
+    Invariant(
+        "tally_is_what_settled_in_its_hour",
+        "Where the conversations of an hour are tallied, the tally is what is counted.",
+        TALLIED,
     ),
 )

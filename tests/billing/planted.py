@@ -167,6 +167,9 @@ EVENTS = {
     "event_of_a_known_customer_is_released": "UPDATE metering_quarantinedevent SET released_at = NULL",
 }
 CONVERSATIONS = {
+    "stored_events_are_folded_soon": """
+        INSERT INTO metering_unfoldedevents (id, customer_id, received_at, entries)
+        SELECT gen_random_uuid(), id, '2020-01-01', ''::bytea FROM plans_customer LIMIT 1""",
     "event_lies_in_a_sitting": "DELETE FROM metering_conversation WHERE reference = 'chat' AND ordinal = 2",
     "sittings_are_numbered_and_do_not_overlap": """
         UPDATE metering_conversation SET opened_at = opened_at - interval '4 days' WHERE ordinal = 2""",
