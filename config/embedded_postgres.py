@@ -51,6 +51,7 @@ SETTINGS = {
     "max_wal_size": "4GB",
     "checkpoint_timeout": "15min",
     "random_page_cost": "1.1",
+    "autovacuum_naptime": "15s",  # what waits to be folded is written and deleted all the time
     "timezone": "UTC",
     "log_timezone": "UTC",
 }

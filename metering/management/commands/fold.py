@@ -2,6 +2,7 @@
 
 import signal
 import threading
+import time
 from argparse import ArgumentParser
 from typing import Any
 
@@ -12,8 +13,8 @@ from django.utils import timezone
 
 from metering.catching_up import fold_waiting
 
-PAUSE_S = 0.25
-"""Between two folds. Longer makes each event cheaper, and conversations seen in passing (the console) older."""
+LAG_S, LEAST_PAUSE_S = 0.8, 0.1
+"""From one fold to the end of the next, as long as that keeps up: the larger the windows, the less each event costs."""
 
 
 class Command(BaseCommand):
@@ -29,10 +30,12 @@ class Command(BaseCommand):
         stop = threading.Event()
         for number in (signal.SIGTERM, signal.SIGINT):
             signal.signal(number, lambda *_: stop.set())
-        while not stop.wait(PAUSE_S):
+        pause_s = LEAST_PAUSE_S
+        while not stop.wait(pause_s):
+            begin_s = time.monotonic()
             try:
                 fold_waiting(now=timezone.now())
             except (OperationalError, InterfaceError) as error:
                 self.stderr.write(f"the database is not available: {error}")
                 connection.close()
-                stop.wait(1.0)
+            pause_s = max(LEAST_PAUSE_S, LAG_S - (time.monotonic() - begin_s))
