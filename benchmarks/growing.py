@@ -16,10 +16,11 @@ from benchmarks.workload import STREAM_LASTS
 WAY = WAYS["ours_1000"]
 # Older events of the same customers, each with an id that sorts by its time, as those that come later do.
 PAST = """
-INSERT INTO metering_event (customer_id, event_id, conversation, occurred_at, received_at, provider, model, kind, status,
-    attempt, turn, input_tokens, cache_read_tokens, cache_write_tokens, output_tokens, reasoning_tokens, byok,
+INSERT INTO metering_event (customer_id, event_id, conversation, occurred_at, received_at, provider, model, kind,
+    status, attempt, turn, input_tokens, cache_read_tokens, cache_write_tokens, output_tokens, reasoning_tokens, byok,
     corrected, voided)
-SELECT customer.id, 'evt_' || lpad(to_hex(n), 12, '0') || '7' || lpad(to_hex(n %% 1000), 7, '0') || left(md5(n::text), 12),
+SELECT customer.id,
+    'evt_' || lpad(to_hex(n), 12, '0') || '7' || lpad(to_hex(n %% 1000), 7, '0') || left(md5(n::text), 12),
     'past-' || n / 240 * 20 + n %% 20, at, at, 'openai', 'gpt-4o', 'completion', 'ok', 1, n / 20 %% 12 + 1,
     80, 16, 0, 100, 0, false, false, false
 FROM generate_series(%(first)s::bigint, %(last)s::bigint) n

@@ -40,10 +40,11 @@ class Load:
         return 1000 * ordered[min(len(ordered) - 1, int(quantile * len(ordered)))]
 
 
-def run_load(port: int, key: str, stream: Stream, *, connections: int, seconds: float) -> Load:
+def run_load(port: int, key: str, stream: Stream, *, connections: int, seconds: float, ready_made: bool = True) -> Load:
     """Send the stream for so many seconds (or to its end); raises RuntimeError on an answer it cannot use.
 
     Where the server says that it is overloaded, the request is sent again; its latency counts from the first try.
+    Requests are made beforehand, unless they would be too many to keep.
     """
     context = multiprocessing.get_context("spawn")
     processes = min(PROCESSES, connections)
@@ -51,7 +52,7 @@ def run_load(port: int, key: str, stream: Stream, *, connections: int, seconds: 
     started = [
         context.Process(
             target=_process,
-            args=(port, key, stream, part, processes, connections // processes, seconds, barrier, results),
+            args=(port, key, stream, part, processes, connections // processes, seconds, ready_made, barrier, results),
         )
         for part in range(processes)
     ]
@@ -82,12 +83,14 @@ def _process(
     parts: int,
     connections: int,
     seconds: float,
+    ready_made: bool,
     barrier: Barrier,
     results: Any,
 ) -> None:
     load = Load()
     try:
-        waiting = iter([_request(key, body) for body in request_bodies(stream, part=part, parts=parts)])
+        requests = (_request(key, body) for body in request_bodies(stream, part=part, parts=parts))
+        waiting = iter(list(requests)) if ready_made else requests
         sockets = [socket.create_connection(("127.0.0.1", port), TIMEOUT_S) for _ in range(connections)]
     except BaseException:
         barrier.abort()

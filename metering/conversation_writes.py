@@ -7,7 +7,7 @@ from typing import Any
 
 from django.db import connection
 
-from api.ids import uuid7
+from api.ids import uuid7s
 from metering.conversation_rows import StoredSitting
 from metering.late_changes import Departure, note_late_changes
 from metering.packed_arrays import PACKERS, raw_cursor
@@ -22,8 +22,8 @@ _FOLDED_TYPES = {
     "outcome": "text",
 }
 _NEW = {
-    "customer_id": "uuid",
     "id": "uuid",
+    "customer_id": "uuid",
     "reference": "text",
     "ordinal": "int4",
     "revision": "int4",
@@ -68,7 +68,7 @@ class ConversationWrites:
 
     def insert(self, reference: Reference, ordinal: int, sitting: Sitting) -> None:
         self.touch(reference[0], sitting.settles_at)
-        self._inserted.append((reference[0], uuid7(), reference[1], ordinal, 1, self._now, *folded_values(sitting)))
+        self._inserted.append((reference[0], reference[1], ordinal, 1, self._now, *folded_values(sitting)))
 
     def update(self, reference: Reference, conversation_id: uuid.UUID, sitting: Sitting) -> None:
         self.touch(reference[0], sitting.settles_at)
@@ -91,6 +91,6 @@ class ConversationWrites:
         if self._inserted:
             with connection.cursor() as cursor, cursor.copy(COPY_CONVERSATIONS) as copy:
                 copy.set_types(list(_NEW.values()))
-                for row in self._inserted:
-                    copy.write_row(row)
+                for conversation_id, row in zip(uuid7s(len(self._inserted)), self._inserted, strict=True):
+                    copy.write_row((conversation_id, *row))
         note_late_changes(self._touched, self._gone, now=self._now)
