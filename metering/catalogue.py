@@ -102,6 +102,12 @@ def canonical_model(provider: str, model: str) -> CatalogueModel | None:
     return CatalogueModel(known.id, _owners()[id(found)], found.id)
 
 
+@lru_cache(maxsize=4096)
+def provider_of_model(model: str) -> str | None:
+    """Whose model has this name, for calls that do not say whom they called; None where no provider claims it."""
+    return next((known.id for known in _providers() if known.model_match and known.model_match.is_match(model)), None)
+
+
 def catalogue_rates() -> dict[tuple[str, str], dict[datetime, PriceList]]:
     """Every price list of the catalogue: by (provider, model), then by the instant it starts."""
     lists = {}

@@ -195,6 +195,35 @@ def test_real_bodies_give_the_independent_counts() -> None:
     assert compared == 129
 
 
+# Where the catalogue's own extractor comes to other counts for a real body, and why ours stay as they are. Every other
+# one of the 1,577 recorded bodies that its data set holds comes to the same counts.
+DIFFERENCES: dict[str, tuple[str, dict[str, object], dict[str, int]]] = {
+    "Mistral names its cached tokens num_cached_tokens, which the extractor does not look at": (
+        "mistral",
+        {"completion_tokens": 12, "num_cached_tokens": 69, "prompt_tokens": 70, "total_tokens": 82},
+        {"cache_read_tokens": 69},
+    ),
+    "Anthropic bills the compactions of a long context, which stand in iterations only": (
+        "anthropic",
+        {
+            "input_tokens": 180,
+            "output_tokens": 8,
+            "iterations": [{"type": "compaction", "input_tokens": 55_196, "output_tokens": 82}, {"type": "message"}],
+        },
+        {"input_tokens": 55_376, "output_tokens": 90},
+    ),
+}
+
+
+@pytest.mark.parametrize("reason", DIFFERENCES)
+def test_differences_from_the_catalogues_extractors_are_these(reason: str) -> None:
+    provider_id, body, differing = DIFFERENCES[reason]
+    extractor = next(provider for provider in catalogue_providers if provider.id == provider_id).extractors[0]  # type: ignore[index]
+    _, theirs = extractor.extract(_wrapped(extractor, body))
+    ours = _with_total_input(normalise(provider_id, body))
+    assert {name: ours[name] for name in ours if ours[name] != (theirs.reported_value(name) or 0)} == differing
+
+
 def _with_total_input(usage: Usage) -> dict[str, int]:
     return {
         "input_tokens": usage.input_tokens + usage.cache_read_tokens + usage.cache_write_tokens,

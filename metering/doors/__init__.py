@@ -1,0 +1,1 @@
+"""How does usage come in from what people already run? Each client's own request, translated into our events."""
