@@ -7,7 +7,7 @@ from collections.abc import Iterable, Sequence
 import msgspec
 from django.db import connection
 
-from metering.packed_arrays import instants, raw_cursor, texts, uuids
+from metering.packed_arrays import PACKERS, PackedArray, instants, raw_cursor, texts, uuids
 from metering.sittings import MeteredEvent, chronological
 
 COLUMNS = MeteredEvent.__struct_fields__
@@ -17,12 +17,22 @@ _TYPES = (
 )
 _LIST = ", ".join(COLUMNS)
 
+SMALL = 200
+"""Up to so many events are inserted by a statement, which can be pipelined; more are copied."""
+
+INSERT_EVENTS = f"""
+INSERT INTO metering_event ({_LIST}) SELECT * FROM unnest({", ".join(f"%s::{kind}[]" for kind in _TYPES)})
+"""
 COPY_EVENTS = f"COPY metering_event ({_LIST}) FROM STDIN (FORMAT BINARY)"
-SELECT_STORED = f"""
+LOOK_UP = f"""
 SELECT {", ".join(f"e.{name}" for name in COLUMNS)}
 FROM metering_event e JOIN unnest(%s::uuid[], %s::text[]) k (customer_id, event_id)
   ON e.customer_id = k.customer_id AND e.event_id = k.event_id
-ORDER BY e.customer_id, e.event_id FOR UPDATE OF e
+"""
+SELECT_STORED = f"{LOOK_UP} ORDER BY e.customer_id, e.event_id FOR UPDATE OF e"
+DELETE_EVENTS = """
+DELETE FROM metering_event e USING unnest(%s::uuid[], %s::text[]) k (customer_id, event_id)
+WHERE e.customer_id = k.customer_id AND e.event_id = k.event_id
 """
 UPDATE_EVENTS = f"""
 UPDATE metering_event e SET {", ".join(f"{name} = n.{name}" for name in COLUMNS[2:])}
@@ -40,13 +50,37 @@ JOIN metering_event e ON e.customer_id = r.customer_id AND e.conversation = r.re
 
 def read_stored(keys: Sequence[tuple[uuid.UUID, str]]) -> list[MeteredEvent]:
     """The events already stored under these (customer, event id) keys, locked in key order."""
+    return _read(SELECT_STORED, keys)
+
+
+def look_up(keys: Sequence[tuple[uuid.UUID, str]]) -> list[MeteredEvent]:
+    """The same without locks, for whoever only looks."""
+    return _read(LOOK_UP, keys)
+
+
+def _read(query: str, keys: Sequence[tuple[uuid.UUID, str]]) -> list[MeteredEvent]:
     with raw_cursor() as cursor:
-        cursor.execute(SELECT_STORED, [uuids([key[0] for key in keys]), texts([key[1] for key in keys])])
+        cursor.execute(query, _packed(keys))
         return [MeteredEvent(*row) for row in cursor.fetchall()]
 
 
-def insert(events: Iterable[MeteredEvent]) -> None:
-    """COPY new events in; the caller gives them in key order, so that overlapping batches queue and not deadlock."""
+def delete(keys: Sequence[tuple[uuid.UUID, str]]) -> None:
+    """Let events be as if never sent; the caller has their references cut anew."""
+    with raw_cursor() as cursor:
+        cursor.execute(DELETE_EVENTS, _packed(keys))
+
+
+def _packed(keys: Sequence[tuple[uuid.UUID, str]]) -> list[PackedArray]:
+    return [uuids([key[0] for key in keys]), texts([key[1] for key in keys])]
+
+
+def insert(events: Sequence[MeteredEvent]) -> None:
+    """Add new events; the caller gives them in key order, so that overlapping batches queue and not deadlock."""
+    if len(events) <= SMALL:
+        columns = zip(*map(msgspec.structs.astuple, events), strict=True)
+        with raw_cursor() as raw:
+            raw.execute(INSERT_EVENTS, [PACKERS[kind](column) for kind, column in zip(_TYPES, columns, strict=True)])
+        return
     with connection.cursor() as cursor, cursor.copy(COPY_EVENTS) as copy:
         copy.set_types(_TYPES)
         for event in events:

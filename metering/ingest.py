@@ -9,6 +9,7 @@ stored together, which is one commit for all of them.
 
 import datetime as dt
 from collections.abc import Iterable, Mapping, Sequence
+from contextlib import nullcontext
 from operator import itemgetter
 
 import msgspec
@@ -19,6 +20,7 @@ from api.metrics import count_unpriced
 from metering import event_rows
 from metering.costing import cost_nanos
 from metering.merging import merge
+from metering.packed_arrays import pipelined
 from metering.payers import Payer, find_payers, share_payers
 from metering.quarantine import quarantine
 from metering.reports import CloseIn, Report, close_event
@@ -76,9 +78,10 @@ def ingest_together(
 
     `look_first` spares the try that assumes that every event is new, where some are known not to be.
     """
+    small = sum(map(len, batches)) <= event_rows.SMALL
     for attempt in range(ATTEMPTS):
         try:
-            with transaction.atomic():
+            with transaction.atomic(), pipelined() if small else nullcontext():
                 return _ingest_once(batches, now, look_first=look_first or attempt > 0, alone=attempt >= SHARED_TRIES)
         except (DatabaseError, psycopg.Error) as error:
             if not _lost_a_race(error):
