@@ -5,6 +5,7 @@ from django.contrib.auth.models import Group, User
 
 from console import (
     agreed,
+    backfilled,
     callers,
     collected,
     credited,
@@ -16,15 +17,17 @@ from console import (
     posted,
     prepaid,
     promised,
+    quarantined,
     subscribed,
     taxed,
 )
 from console.admin_site import site
 
 AGREED = (agreed, customers, subscribed, phased)
+HAPPENED = (happened, quarantined, backfilled)
 OWED = (owed, itemized, credited, promised, prepaid, taxed, posted, collected)
 
-for tables in (*AGREED, happened, *OWED, callers):
+for tables in (*AGREED, *HAPPENED, *OWED, callers):
     tables.register(site)
 site.register(User, UserAdmin)
 site.register(Group, GroupAdmin)

@@ -31,6 +31,7 @@ SECTIONS: dict[str, tuple[str, dict[str, str]]] = {
             "events": "Events of a customer",
             "Correction": "Corrections of events",
             "QuarantinedEvent": "Events in quarantine",
+            "Backfill": "Files of historical events",
             "late_changes": "Days changed after they were counted",
             "MeterReading": "Meter readings",
             "SupplierRate": "Supplier rates",

@@ -1,4 +1,4 @@
-"""What happened besides calls and conversations? Corrections, quarantine, meter readings, what providers charge."""
+"""What happened besides calls and conversations? Corrections, meter readings, what providers charge."""
 
 from typing import Any
 
@@ -11,7 +11,7 @@ from django.utils.safestring import SafeString
 
 from console.links import event_url, link
 from console.read_only import ReadOnlyAdmin
-from metering.models import Correction, MeterReading, QuarantinedEvent, SupplierRate
+from metering.models import Correction, MeterReading, SupplierRate
 from metering.supplier_rates import forget_book
 
 
@@ -26,13 +26,6 @@ class CorrectionAdmin(ReadOnlyAdmin):
     @admin.display(description="Event")
     def event(self, correction: Correction) -> SafeString:
         return link(event_url(correction.customer.key, correction.event_id), correction.event_id)
-
-
-class QuarantinedEventAdmin(ReadOnlyAdmin):
-    list_display = ("customer_key", "event_id", "reason", "received_at", "released_at")
-    list_filter = (("released_at", admin.EmptyFieldListFilter),)
-    search_fields = ("customer_key__exact", "event_id__exact")
-    ordering = ("-id",)
 
 
 class MeterReadingAdmin(ReadOnlyAdmin):
@@ -127,6 +120,5 @@ class SupplierRateAdmin(ReadOnlyAdmin):
 def register(site: AdminSite) -> None:
     """Put these tables on the desk."""
     site.register(Correction, CorrectionAdmin)
-    site.register(QuarantinedEvent, QuarantinedEventAdmin)
     site.register(MeterReading, MeterReadingAdmin)
     site.register(SupplierRate, SupplierRateAdmin)

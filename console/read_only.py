@@ -76,6 +76,10 @@ class ReadOnlyAdmin(_Looking, _ModelAdmin):
     def changelist_view(self, request: HttpRequest, extra_context: dict[str, Any] | None = None) -> HttpResponse:
         if request.method not in ("GET", "HEAD"):
             raise PermissionDenied
+        return self.list_view(request, extra_context)
+
+    def list_view(self, request: HttpRequest, extra_context: dict[str, Any] | None = None) -> HttpResponse:
+        """The list, or what its actions do to it, for a table that has some."""
         title = human_name(self.opts.app_label, self.opts.object_name or "")
         return super().changelist_view(request, {"title": title} | (extra_context or {}))
 

@@ -1,7 +1,8 @@
 """How is a wrong event put right? By a void or an amendment with a reason, kept as history beside the event.
 
 A corrected event takes no more reports under its id, so that a client that sends the original again does not undo the
-correction. Its conversation is cut anew, and if its period is invoiced the next invoice carries the difference.
+correction. Its conversation is cut anew (both conversations, where it moves from one to another), and if its period is
+invoiced the next invoice carries the difference. A void is for good: what was voided by mistake is sent under a new id.
 """
 
 import datetime as dt
@@ -15,6 +16,7 @@ from metering import event_rows
 from metering.catching_up import catch_up
 from metering.ingest import write
 from metering.models import Correction
+from metering.reports import UnusableReport, check_time
 from metering.sittings import CLOSE, MeteredEvent
 from metering.usage_lock import take_usage_lock
 from plans.models import Customer
@@ -44,11 +46,19 @@ def void_event(customer: Customer, event_id: str, *, reason: str, now: dt.dateti
 def amend_event(
     customer: Customer, event_id: str, changes: Mapping[str, Any], *, reason: str, now: dt.datetime
 ) -> None:
-    """Let an event say what it should have said. Raises EventNotFound, AlreadyVoided, UnusableAmendment."""
+    """Let an event say what it should have said: `changes` are fields of MeteredEvent, token counts all or none.
+
+    Raises EventNotFound, AlreadyVoided, UnusableAmendment.
+    """
     if not changes:
         raise UnusableAmendment("", "an amendment changes something")
     if changes.get("reasoning_tokens", 0) > changes.get("output_tokens", 0):
         raise UnusableAmendment("/usage/reasoning_tokens", "reasoning is a part of output and cannot exceed it")
+    if "occurred_at" in changes:
+        try:
+            check_time(changes["occurred_at"], now=now, backfill=True)
+        except UnusableReport as error:
+            raise UnusableAmendment(error.pointer, error.detail) from error
     _correct(customer, event_id, changes, action="amend", reason=reason, now=now)
 
 
@@ -64,8 +74,6 @@ def _correct(
         if before.voided:
             raise AlreadyVoided(f"the event {event_id!r} is void")
         after = msgspec.structs.replace(before, corrected=True, **changes)
-        if after.occurred_at > now + dt.timedelta(minutes=5):
-            raise UnusableAmendment("/occurred_at", "more than 5 minutes in the future")
         Correction.objects.create(
             customer=customer,
             event_id=event_id,

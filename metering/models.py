@@ -12,7 +12,9 @@ from django.db.models import F, Q
 
 from api.ids import uuid7
 from metering.correction_models import Backfill, BackfilledEvent, BackfillReject, Correction, QuarantinedEvent
+from metering.span_models import SpanContext, WaitingCall
 from metering.supplier_models import SupplierRate
+from metering.usage_models import Tally, WatchedUsage
 from plans.models import Customer, TierSchemeVersion
 
 __all__ = [
@@ -26,8 +28,12 @@ __all__ = [
     "LateChange",
     "MeterReading",
     "QuarantinedEvent",
+    "SpanContext",
     "SupplierRate",
+    "Tally",
     "UnfoldedEvents",
+    "WaitingCall",
+    "WatchedUsage",
 ]
 
 

@@ -1,8 +1,8 @@
-"""`/v1/events`: usage comes in, is read back, voided and amended."""
+"""`/v1/events`: usage comes in and is read back."""
 
 import datetime as dt
 from decimal import Decimal
-from typing import Annotated, Any
+from typing import Annotated
 
 import msgspec
 from django.http import HttpResponse
@@ -15,21 +15,12 @@ from api.endpoints import Answer, Endpoint, operation, require_scope
 from api.pagination import Page, PageQuery, paginated
 from api.problems import bad_request, not_found
 from api.strict_json import Body, Instant
-from metering.corrections import (
-    AlreadyVoided,
-    EventNotFound,
-    UnusableAmendment,
-    amend_event,
-    void_event,
-)
 from metering.ingest import IngestContended, UnknownCustomer, close_conversation
 from metering.intake import Sender
 from metering.models import Event
-from metering.receiving import IngestAnswer, Sent, receive
+from metering.receiving import DOOR, IngestAnswer, Sent, receive
 from metering.reports import CloseIn, EventIn, Reference, UnusableReport, UsageIn, check_time
 from plans.views.customers import get_customer
-
-Reason = Annotated[str, Meta(min_length=1, max_length=500)]
 
 
 class Batch(Body):
@@ -77,24 +68,6 @@ class EventOut(msgspec.Struct):
     corrected: bool
 
 
-class VoidIn(Body):
-    """Why an event is to count as never having happened."""
-
-    customer: Reference
-    reason: Reason
-
-
-class AmendIn(Body):
-    """What an event should have said; fields left out stay."""
-
-    customer: Reference
-    reason: Reason
-    usage: UsageIn | None = None
-    conversation: Reference | None = None
-    occurred_at: Instant | None = None
-    turn: Annotated[int, Meta(ge=1, le=1_000_000)] | None = None
-
-
 def event_out(event: Event, customer_key: str) -> EventOut:
     usage = UsageIn(**{name: getattr(event, name) for name in UsageIn.__struct_fields__})
     cost = EventCost(None if event.cost_nanos is None else Decimal(event.cost_nanos).scaleb(-9))
@@ -118,6 +91,7 @@ class Events(Endpoint):
         idempotent=False,
         atomic=False,
         reads_body=False,
+        door=DOOR,
         summary="Report events",
         description="Answers after the commit. Every event is stored once under its customer and id, for ever; "
         "sending one again is harmless, and with larger usage it grows.",
@@ -130,7 +104,7 @@ class Events(Endpoint):
             headers.get("CONTENT_TYPE"),
             None,  # unpacked on the way
             read_body(request),
-            admitted=True,
+            framed=True,
         )
         [reply] = receive([sent], now=timezone.now())
         return HttpResponse(reply.body, status=reply.status, headers=reply.headers)
@@ -153,41 +127,6 @@ class Events(Endpoint):
             cursor=query.cursor,
             order=("occurred_at", "event_id"),
         )
-
-
-CORRECTION_PROBLEMS: dict[type[Exception], int] = {
-    EventNotFound: 404,
-    AlreadyVoided: 409,
-    UnusableAmendment: 400,
-    IngestContended: 503,
-}
-
-
-class VoidedEvent(Endpoint):
-    """`/v1/events/{id}/void`"""
-
-    @operation(scope="manage", body=VoidIn, returns=EventOut, problems=CORRECTION_PROBLEMS, summary="Void an event")
-    def post(self, request: Request, event_id: str, body: VoidIn) -> EventOut:
-        customer = get_customer(body.customer)
-        void_event(customer, event_id, reason=body.reason, now=timezone.now())
-        return event_out(Event.objects.get(customer=customer, event_id=event_id), customer.key)
-
-
-class AmendedEvent(Endpoint):
-    """`/v1/events/{id}/amend`"""
-
-    @operation(scope="manage", body=AmendIn, returns=EventOut, problems=CORRECTION_PROBLEMS, summary="Amend an event")
-    def post(self, request: Request, event_id: str, body: AmendIn) -> EventOut:
-        customer = get_customer(body.customer)
-        changes: dict[str, Any] = {
-            name: getattr(body, name)
-            for name in ("conversation", "occurred_at", "turn")
-            if getattr(body, name) is not None
-        }
-        if body.usage is not None:
-            changes |= msgspec.structs.asdict(body.usage)
-        amend_event(customer, event_id, changes, reason=body.reason, now=timezone.now())
-        return event_out(Event.objects.get(customer=customer, event_id=event_id), customer.key)
 
 
 class CloseAnswer(msgspec.Struct):

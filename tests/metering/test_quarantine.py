@@ -4,6 +4,7 @@ import random
 
 import pytest
 
+from metering.catching_up import fold_waiting
 from metering.models import Event, QuarantinedEvent
 from metering.releasing import release_quarantined
 from plans.customers import create_customer, erase_customer
@@ -13,7 +14,9 @@ pytestmark = pytest.mark.django_db
 
 
 def released() -> int:
-    return release_quarantined(now=LATER)
+    count = release_quarantined(now=LATER)
+    fold_waiting(now=LATER)
+    return count
 
 
 def test_an_unknown_customers_event_is_kept_once_however_often_it_is_sent() -> None:
@@ -75,6 +78,16 @@ def test_the_longest_names_fit(width: str) -> None:
     assert send([report(long, customer=long, conversation=long)]) == ["quarantined"]
     create_customer(key=long, currency="USD", now=LATER)
     assert released() == 1
+
+
+def test_one_that_conflicts_with_what_came_meanwhile_waits_for_a_person() -> None:
+    send([report("e1")])
+    acme()
+    send([report("e1", model="another")])
+    assert released() == 0
+    kept = QuarantinedEvent.objects.get()
+    assert (kept.released_at, kept.refused_at) == (None, LATER)
+    assert kept.reason == "model: stored another, sent unpriced-1"
 
 
 def test_an_event_that_todays_rules_refuse_is_marked_and_holds_nobody_up() -> None:

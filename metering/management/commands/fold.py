@@ -8,10 +8,9 @@ from typing import Any
 
 from django.core.management.base import BaseCommand
 from django.db import connection
-from django.db.utils import InterfaceError, OperationalError
 from django.utils import timezone
 
-from metering.catching_up import fold_waiting
+from metering.catching_up import LOST, fold_waiting
 
 LAG_S, LEAST_PAUSE_S = 0.8, 0.1
 """From one fold to the end of the next, as long as that keeps up: the larger the windows, the less each event costs."""
@@ -35,7 +34,7 @@ class Command(BaseCommand):
             begin_s = time.monotonic()
             try:
                 fold_waiting(now=timezone.now())
-            except (OperationalError, InterfaceError) as error:
+            except LOST as error:
                 self.stderr.write(f"the database is not available: {error}")
                 connection.close()
             pause_s = max(LEAST_PAUSE_S, LAG_S - (time.monotonic() - begin_s))

@@ -13,10 +13,13 @@ from typing import Any
 from django.conf import settings
 from django.core.management.base import BaseCommand, CommandError, CommandParser
 
-from metering.replay_client import ReplayClient, RequestRefused, ServerSilent
+from metering.replay_customers import create_customer, currency_of
 from metering.replay_run import Replay
-from metering.replaying import MAX_BATCH, ORDERS, Source, Survey, batches, survey
+from metering.replaying import ORDERS, Source, Survey, batches, survey
+from parley_client import Api, RequestRefused, ServerSilent
+from parley_client.api import MAX_EVENTS
 
+LONGEST_DELAY_S = 5.0
 REMARKS_SHOWN = 10
 WRONG = ("conflict", "rejected")
 
@@ -33,18 +36,18 @@ class Command(BaseCommand):
         parser.add_argument(
             "--shift-to", type=dt.date.fromisoformat, metavar="DATE", help="new day (UTC) of the last event"
         )
-        parser.add_argument("--batch", type=int, default=MAX_BATCH, help="events in a request")
+        parser.add_argument("--batch", type=int, default=MAX_EVENTS, help="events in a request")
         parser.add_argument("--connections", type=int, default=2)
         parser.add_argument("--order", choices=ORDERS, default="forward", help="in which lines are sent")
         parser.add_argument("--patience", type=float, default=60.0, metavar="S", help="with a silent server")
 
     def handle(self, *args: Any, files: list[str], batch: int, connections: int, **options: Any) -> None:
-        if not 1 <= batch <= MAX_BATCH or connections < 1:
-            raise CommandError(f"--batch is 1 to {MAX_BATCH}, --connections at least 1")
-        clients = connect(options["url"], options["key"], options["patience"], connections)
+        if not 1 <= batch <= MAX_EVENTS or connections < 1:
+            raise CommandError(f"--batch is 1 to {MAX_EVENTS}, --connections at least 1")
+        apis = connect(options["url"], options["key"], options["patience"], connections)
         with tempfile.TemporaryDirectory() as spool, ExitStack() as connected:
-            for client in clients:
-                connected.callback(client.close)
+            for api in apis:
+                connected.callback(api.close)
             sources = open_sources(files, Path(spool))
             try:
                 found = survey(sources)
@@ -52,20 +55,19 @@ class Command(BaseCommand):
                 raise CommandError(f"cannot read: {error}") from error
             days = found.days_to(options["shift_to"]) if options["shift_to"] else 0
             if plan := options["create_customers"]:
-                self.create_customers(clients[0], found, plan, days)
+                self.create_customers(apis[0], found, plan, days)
             pieces = batches(sources, size=batch, order=options["order"], shift_days=days)
             replay = Replay(found)
-            replay.run(clients, pieces)
+            replay.run(apis, pieces)
         self.report(replay)
 
-    def create_customers(self, client: ReplayClient, found: Survey, plan: str, days: int) -> None:
+    def create_customers(self, api: Api, found: Survey, plan: str, days: int) -> None:
         created = 0
         try:
-            currency = client.currency_of(plan)
+            currency = currency_of(api, plan)
             for key, first in sorted(found.first_seen.items()):
-                created += client.create_customer(
-                    key, currency=currency, plan=plan, starts_at=start_of_month(first + dt.timedelta(days=days))
-                )
+                starts_at = start_of_month(first + dt.timedelta(days=days))
+                created += create_customer(api, key, currency=currency, plan=plan, starts_at=starts_at)
         except (ServerSilent, RequestRefused) as error:
             raise CommandError(f"{error}\nNo event was sent; {created} customers were created.") from error
         self.stdout.write(
@@ -85,7 +87,7 @@ class Command(BaseCommand):
             raise CommandError(", ".join(f"{number:,} {status}" for status, number in wrong.items()))
 
 
-def connect(url: str | None, key: str | None, patience_s: float, connections: int) -> list[ReplayClient]:
+def connect(url: str | None, key: str | None, patience_s: float, connections: int) -> list[Api]:
     url = url or os.environ.get("PARLEY_URL") or served_url()
     key = key or os.environ.get("PARLEY_KEY")
     if url is None:
@@ -93,7 +95,7 @@ def connect(url: str | None, key: str | None, patience_s: float, connections: in
     if key is None:
         raise CommandError("name an API key by --key or PARLEY_KEY; `manage.py create_api_key` makes one")
     try:
-        return [ReplayClient(url, key, patience_s=patience_s) for _ in range(connections)]
+        return [Api(url, key, patience_s=patience_s, longest_delay_s=LONGEST_DELAY_S) for _ in range(connections)]
     except ValueError as error:
         raise CommandError(str(error)) from error
 
