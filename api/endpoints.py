@@ -8,17 +8,18 @@
 
 A method gets `request`, the arguments of its URL, and `body` and `query` where the operation declares them. It returns
 a value to encode, an `Answer` (for a Location or another status), or an HttpResponse for what is not JSON. The order
-of refusals: 401, 403, 415/413/400 for the body, 400 for the query, then what the method raises.
+of refusals: 401, 403, 429, 415/413/400 for the body, 400 for the query, then what the method raises.
 """
 
 import functools
+import time
 from collections.abc import Callable, Mapping
 from contextlib import nullcontext
 from dataclasses import dataclass, field
 from typing import Any, TypeVar, cast
 
 from django.db import transaction
-from django.http import HttpResponse
+from django.http import HttpRequest, HttpResponse
 from django.http.response import HttpResponseBase
 from django.utils import timezone
 from rest_framework.negotiation import BaseContentNegotiation
@@ -29,8 +30,10 @@ from rest_framework.views import APIView
 from api.answers import Answer, encode
 from api.bodies import BODY_LIMIT, read_body, read_query, read_struct, require_json
 from api.idempotency import Rendered, answer_once
+from api.metrics import count_request
 from api.models import SCOPES, ApiKey
 from api.problems import bad_request, forbidden, not_found, problem_of_status, unauthenticated
+from api.rate_limits import require_admission
 
 __all__ = ["Answer", "Endpoint", "Operation", "operation", "read_body", "require_json", "require_scope"]
 
@@ -56,6 +59,7 @@ class Operation:
     reads_body: bool = True
     body_limit: int = BODY_LIMIT
     description: str = ""
+    door: str = "rest"
 
 
 class JsonOnly(BaseContentNegotiation):
@@ -74,6 +78,15 @@ class Endpoint(APIView):
     """The view behind one URL; its methods carry `@operation`."""
 
     content_negotiation_class = JsonOnly
+
+    def dispatch(self, request: HttpRequest, *args: Any, **kwargs: Any) -> HttpResponseBase:
+        """Answers, and counts the answer."""
+        started_at_s = time.monotonic()
+        answer = super().dispatch(request, *args, **kwargs)
+        declared = getattr(getattr(self, (request.method or "").lower(), None), "operation", None)
+        door = declared.door if isinstance(declared, Operation) else Operation.door
+        count_request(door, answer.status_code, time.monotonic() - started_at_s)
+        return answer
 
     def initial(self, request: Request, *args: Any, **kwargs: Any) -> None:
         """Refuses URLs that no row can ever match and no database would look up."""
@@ -103,6 +116,7 @@ def operation(
     reads_body: bool = True,
     body_limit: int = BODY_LIMIT,
     description: str = "",
+    door: str = Operation.door,
 ) -> Callable[[Method], Method]:
     """Makes a method an operation of the API.
 
@@ -111,8 +125,10 @@ def operation(
     returns, status: what success looks like.
     problems: named exceptions of the domain and the status they become; an exception's `errors` are passed on.
     idempotent: whether a POST honours Idempotency-Key; it then must return JSON.
-    atomic: whether the method runs in one transaction (methods other than GET only).
+    atomic: whether the method runs in one transaction (methods other than GET only); with an Idempotency-Key it does,
+        so that nothing is left of the record of an answer that was none.
     reads_body: False for methods that call `read_body` themselves.
+    door: the name under which requests are counted, for operations by which usage comes in.
     """
     if scope is not None and scope not in SCOPES:
         raise ValueError(f"unknown scope {scope!r}")
@@ -129,6 +145,7 @@ def operation(
         reads_body,
         body_limit,
         description,
+        door,
     )
 
     def decorate(method: Method) -> Method:
@@ -147,7 +164,7 @@ def operation(
 
 def _perform(declared: Operation, method: Callable[..., Any], request: Request) -> HttpResponseBase:
     if declared.scope is not None:
-        require_scope(request, declared.scope)
+        require_admission(require_scope(request, declared.scope), events=0, now_s=time.monotonic())
     writes = request.method not in _SAFE
     raw = _read_declared_body(declared, request) if writes and declared.reads_body else b""
     arguments: dict[str, object] = {}
@@ -156,8 +173,8 @@ def _perform(declared: Operation, method: Callable[..., Any], request: Request) 
     arguments["query"] = read_query(request, declared.query)
     arguments = {name: value for name, value in arguments.items() if getattr(declared, name) is not None}
     work = functools.partial(method, **arguments)
-    with transaction.atomic() if writes and declared.atomic else nullcontext():
-        key = _idempotency_key(declared, request)
+    key = _idempotency_key(declared, request)
+    with transaction.atomic() if writes and (declared.atomic or key is not None) else nullcontext():
         if key is None:
             return _response(work(), declared)
         return _answer_once(declared, work, request, key, raw)
@@ -173,11 +190,16 @@ def _read_declared_body(declared: Operation, request: Request) -> bytes:
 
 def require_scope(request: Request, scope: str) -> ApiKey:
     """The key of the request; raises Problem 401 without one and 403 if it lacks `scope`."""
-    if not isinstance(request.auth, ApiKey):
+    return require_key_scope(request.auth, scope)
+
+
+def require_key_scope(key: object, scope: str) -> ApiKey:
+    """The key (or what stands for none); raises Problem 401 if there is none and 403 if it lacks `scope`."""
+    if not isinstance(key, ApiKey):
         raise unauthenticated("Send the header Authorization: Bearer pk_...")
-    if scope not in request.auth.scopes:
+    if scope not in key.scopes:
         raise forbidden(f"This key lacks the scope {scope}.")
-    return request.auth
+    return key
 
 
 # --- repeating ------------------------------------------------------------------------------------------------------

@@ -11,6 +11,7 @@ from datetime import datetime, timedelta
 from hashlib import sha256
 
 from api.models import SCOPES, ApiKey
+from api.rate_limits import UNLIMITED, RateLimit
 
 # Longest time between a revocation and its effect in other processes.
 CACHED_FOR = timedelta(seconds=1)
@@ -38,12 +39,13 @@ def create_key(
     *,
     customer_key: str | None = None,
     expires_at: datetime | None = None,
+    rate_limit: RateLimit = UNLIMITED,
     now: datetime,
 ) -> tuple[ApiKey, str]:
     """A new key and its plain text, which is not kept.
 
-    `customer_key` binds it to a customer, for whom alone it may then report usage. Raises UnknownScope,
-    TooMuchForOneCustomer.
+    `customer_key` binds it to a customer, for whom alone it may then report usage. Rates that `rate_limit` leaves open
+    are those of the settings. Raises UnknownScope, TooMuchForOneCustomer.
     """
     wanted = set(scopes)
     if not wanted <= set(SCOPES):
@@ -59,6 +61,7 @@ def create_key(
         customer_key=customer_key,
         created_at=now,
         expires_at=expires_at,
+        **rate_limit._asdict(),
     )
     return key, f"pk_{lookup_id}_{secret}"
 

@@ -22,10 +22,29 @@ class ApiKey(models.Model):
     created_at = models.DateTimeField()
     expires_at = models.DateTimeField(null=True, blank=True)
     revoked_at = models.DateTimeField(null=True, blank=True)
+    events_per_s = models.PositiveIntegerField(
+        null=True, blank=True, verbose_name="events per second", help_text="Empty: as configured for all keys."
+    )
+    events_burst = models.PositiveIntegerField(
+        null=True, blank=True, verbose_name="events at once", help_text="Empty: ten seconds of that rate."
+    )
+    requests_per_s = models.PositiveIntegerField(
+        null=True, blank=True, verbose_name="requests per second", help_text="Empty: as configured for all keys."
+    )
 
     class Meta:
         constraints = [
             models.CheckConstraint(name="api_key_scopes_known", condition=Q(scopes__contained_by=list(SCOPES))),
+            models.CheckConstraint(
+                name="api_key_limits_above_nothing",
+                condition=~Q(events_per_s=0) & ~Q(events_burst=0) & ~Q(requests_per_s=0),
+                violation_error_message="A rate of nothing would be no key at all: revoke it instead.",
+            ),
+            models.CheckConstraint(
+                name="api_key_burst_of_a_rate",
+                condition=Q(events_burst=None) | Q(events_per_s__isnull=False),
+                violation_error_message="Events at once need a rate of events to go with them.",
+            ),
         ]
 
     def __str__(self) -> str:

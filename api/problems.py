@@ -14,7 +14,7 @@ from typing import Any
 import msgspec
 import psycopg
 from django.core.exceptions import PermissionDenied, RequestDataTooBig, SuspiciousOperation
-from django.db import DataError, InterfaceError, OperationalError
+from django.db import DataError, InterfaceError, InternalError, OperationalError
 from django.http import Http404, HttpRequest, HttpResponse, HttpResponseBase, UnreadablePostError
 from django.views import defaults
 from rest_framework.exceptions import APIException
@@ -57,11 +57,15 @@ class Problem(Exception):
             document["errors"] = [{"pointer": pointer, "detail": detail} for pointer, detail in self.errors]
         return document | self.extra
 
+    def rendered(self) -> tuple[dict[str, str], bytes]:
+        """Headers and body of the answer, for doors that are no views. Never to be cached."""
+        headers = {"Content-Type": "application/problem+json", "Cache-Control": "no-store"} | self.headers
+        return headers, msgspec.json.encode(self.to_json())
+
     def to_response(self) -> HttpResponse:
-        """The problem as an HTTP answer, never to be cached."""
-        headers = {"Cache-Control": "no-store"} | self.headers
-        body = msgspec.json.encode(self.to_json())
-        return HttpResponse(body, status=self.status, content_type="application/problem+json", headers=headers)
+        """The problem as the answer of a view."""
+        headers, body = self.rendered()
+        return HttpResponse(body, status=self.status, headers=headers | {"Content-Length": str(len(body))})
 
 
 def bad_request(detail: str, *, errors: Errors = ()) -> Problem:
@@ -85,9 +89,19 @@ def not_found(detail: str = "") -> Problem:
     return Problem(404, "not-found", "Not found", detail)
 
 
+def timed_out(detail: str) -> Problem:
+    """408: the request did not arrive in time; nothing was stored."""
+    return Problem(408, "request-timeout", "The request took too long to arrive", detail)
+
+
 def conflict(detail: str, *, errors: Errors = ()) -> Problem:
     """409: understood, but at odds with what is stored."""
     return Problem(409, "conflict", "In conflict with what is stored", detail, errors=errors)
+
+
+def length_required(detail: str) -> Problem:
+    """411: a body of unknown length."""
+    return Problem(411, "length-required", "Send a Content-Length", detail)
 
 
 def too_large(detail: str) -> Problem:
@@ -100,14 +114,23 @@ def unsupported_media_type(detail: str) -> Problem:
     return Problem(415, "unsupported-media-type", "Content type or encoding not supported", detail)
 
 
-def too_many_requests(detail: str, *, retry_after_s: float) -> Problem:
+def head_too_large(limit: int) -> Problem:
+    """431: URL and headers are larger than `limit` bytes."""
+    return Problem(431, "head-too-large", "The head is too large", f"URL and headers may have {limit:,} bytes.")
+
+
+def too_many_requests(detail: str, *, retry_after_s: float, headers: Mapping[str, str] | None = None) -> Problem:
     """429: this caller is too fast; nothing was stored."""
-    headers = {"Retry-After": str(math.ceil(retry_after_s))}
+    headers = {"Retry-After": str(math.ceil(retry_after_s)), **(headers or {})}
     return Problem(429, "too-many-requests", "Too many requests", detail, headers=headers)
 
 
-def unavailable(detail: str = "Nothing of the request was stored.", *, retry_after_s: float = RETRY_AFTER_S) -> Problem:
-    """503: overloaded or without a database; nothing was stored."""
+NOTHING_STORED = "Nothing of the request was stored."
+MAYBE_STORED = "The database was lost on the way: whether the request was stored is not known. Send it again unchanged."
+
+
+def unavailable(detail: str = NOTHING_STORED, *, retry_after_s: float = RETRY_AFTER_S) -> Problem:
+    """503: overloaded or without a database."""
     headers = {"Retry-After": str(math.ceil(retry_after_s))}
     return Problem(503, "unavailable", "Not available at the moment", detail, headers=headers)
 
@@ -129,23 +152,47 @@ def problem_of_status(status: int, detail: str, *, errors: Errors = ()) -> Probl
 
 
 def answer_exception(exc: Exception, context: Mapping[str, Any]) -> HttpResponseBase:
-    """The answer to an exception out of a view; the unexpected is logged with its traceback under a request id."""
-    problem = _problem_of(exc)
-    if problem is None:
-        request = context.get("request")
-        problem = _unexpected(exc, getattr(request, "method", "?"), getattr(request, "path", "?"))
-    return problem.to_response()
+    """The answer to an exception out of a view."""
+    request = context.get("request")
+    return problem_for(exc, getattr(request, "method", "?"), getattr(request, "path", "?")).to_response()
 
 
-def _problem_of(exc: BaseException | None) -> Problem | None:
+def problem_for(exc: BaseException, method: str, path: str) -> Problem:
+    """The problem that an exception is to a client; the unexpected is logged with its traceback under a request id."""
+    return _meaning_of(exc) or _unexpected(exc, method, path)
+
+
+def _meaning_of(exc: BaseException | None) -> Problem | None:
     """What an exception means to a client; None where only we are to blame."""
     return next((make(exc) for kinds, make in _MEANINGS if isinstance(exc, kinds)), None)
 
 
 def _of_lost_database(exc: BaseException) -> Problem:
-    # The database is down, the pool exhausted, or it gave up on a deadlock or a time limit: all of that passes.
+    # The database is down, its connections are all taken, or it gave up on a deadlock or a time limit: all of that
+    # passes. What never reached it, or was refused with a reason, is not stored. Of a connection that broke, and of a
+    # server that crashed, nobody can tell whether it had committed.
     logger.warning("database not available: %s: %s", type(exc).__name__, exc)
-    return unavailable()
+    cause = _cause(exc)
+    refused = isinstance(cause, psycopg.Error) and (cause.sqlstate is not None or cause.pgconn is not None)
+    refused = refused and not isinstance(cause, psycopg.errors.CrashShutdown)
+    return unavailable(NOTHING_STORED if refused else MAYBE_STORED)
+
+
+def _of_ended_transaction(exc: BaseException) -> Problem | None:
+    # The server ended a transaction that idled for too long, or has become a read-only replica.
+    return _of_lost_database(exc) if isinstance(_cause(exc), _ENDED_BY_SERVER) else None
+
+
+_ENDED_BY_SERVER = (
+    psycopg.errors.IdleInTransactionSessionTimeout,
+    psycopg.errors.TransactionTimeout,
+    psycopg.errors.ReadOnlySqlTransaction,
+)
+
+
+def _cause(exc: BaseException) -> BaseException | None:
+    """What the driver raised, where Django wraps it."""
+    return exc if isinstance(exc, psycopg.Error) else exc.__cause__
 
 
 def _of_refused_value(exc: BaseException) -> Problem:
@@ -154,7 +201,7 @@ def _of_refused_value(exc: BaseException) -> Problem:
     return bad_request("A value is longer or larger than can be stored.")
 
 
-_MEANINGS: tuple[tuple[tuple[type[BaseException], ...], Callable[[Any], Problem]], ...] = (
+_MEANINGS: tuple[tuple[tuple[type[BaseException], ...], Callable[[Any], Problem | None]], ...] = (
     ((Problem,), lambda exc: exc),
     ((BadJson,), lambda exc: bad_request("The JSON sent is not as it must be.", errors=exc.errors)),
     ((Http404,), lambda exc: not_found()),
@@ -163,7 +210,8 @@ _MEANINGS: tuple[tuple[tuple[type[BaseException], ...], Callable[[Any], Problem]
     ((SuspiciousOperation,), lambda exc: bad_request("")),
     ((UnreadablePostError,), lambda exc: bad_request("The connection broke before the body was complete.")),
     ((OperationalError, InterfaceError, psycopg.OperationalError, psycopg.InterfaceError), _of_lost_database),
-    ((DataError,), _of_refused_value),
+    ((InternalError, psycopg.InternalError), _of_ended_transaction),
+    ((DataError, psycopg.DataError), _of_refused_value),
     ((APIException,), lambda exc: problem_of_status(exc.status_code, str(exc.detail))),
 )
 
@@ -178,7 +226,7 @@ def handler400(request: HttpRequest, exception: Exception) -> HttpResponseBase:
     """Bad requests found before a view: unknown host names, too many fields, bodies too large."""
     if not _is_api(request):
         return defaults.bad_request(request, exception)
-    return (_problem_of(exception) or bad_request("")).to_response()
+    return (_meaning_of(exception) or bad_request("")).to_response()
 
 
 def handler403(request: HttpRequest, exception: Exception) -> HttpResponseBase:
@@ -198,7 +246,7 @@ def handler500(request: HttpRequest) -> HttpResponseBase:
     if not _is_api(request):
         return defaults.server_error(request)
     exc = sys.exc_info()[1]
-    return (_problem_of(exc) or _unexpected(exc, request.method or "?", request.path)).to_response()
+    return (_meaning_of(exc) or _unexpected(exc, request.method or "?", request.path)).to_response()
 
 
 def _is_api(request: HttpRequest) -> bool:

@@ -23,7 +23,7 @@ from billing.billing import bill
 from billing.collecting import collect_due, ensure_customer
 from billing.models import Invoice, InvoiceKind, InvoiceStatus
 from billing.stripe_gateway import ask, stripe_client
-from metering.replay_client import ReplayClient, RequestRefused
+from parley_client import Api, RequestRefused
 from plans.customers import find_customer
 from plans.money import format_amount
 from refinery.margin import invoice_margin
@@ -59,14 +59,14 @@ def demonstrate(url: str, *, say: Say) -> Invoice:
     now = timezone.now()
     month = (now.replace(day=1) - dt.timedelta(days=1)).date().replace(day=1)
     _, key = create_key("demo", SCOPES, expires_at=now + KEY_LIVES, now=now)
-    client = ReplayClient(url, key, patience_s=30)
+    api = Api(url, key, patience_s=30)
     try:
         say("1. Acme agrees to a plan and puts a card on file.")
-        agree(client, month)
+        agree(api, month)
         say(f"2. Acme's product reports its conversations of {month:%B %Y} over REST, a few of the calls twice.")
         report_usage(url, key, month)
     finally:
-        client.close()
+        api.close()
     say("3. The month is over: conversations settle, the period is counted, priced and invoiced.")
     call_command("settle")
     bill(as_of=now, now=now)
@@ -74,21 +74,21 @@ def demonstrate(url: str, *, say: Say) -> Invoice:
     return wait_until_paid(month)
 
 
-def agree(client: ReplayClient, month: dt.date) -> None:
+def agree(api: Api, month: dt.date) -> None:
     """Customer, card, plan and subscription, as far as they do not exist."""
-    _post(client, "/v1/customers", CUSTOMER)
+    _post(api, "/v1/customers", CUSTOMER)
     _put_card_on_file()
-    if _post(client, "/v1/plans", PLAN):
-        _post(client, f"/v1/plans/{PLAN['code']}/versions", TERMS)
-        _post(client, f"/v1/plans/{PLAN['code']}/versions/1/publish", {})
+    if _post(api, "/v1/plans", PLAN):
+        _post(api, f"/v1/plans/{PLAN['code']}/versions", TERMS)
+        _post(api, f"/v1/plans/{PLAN['code']}/versions/1/publish", {})
     subscription = {
         "customer": CUSTOMER["key"],
         "plan": PLAN["code"],
         "starts_at": f"{month.isoformat()}T00:00:00Z",
     }
-    known = client.request("GET", f"/v1/subscriptions?customer={quote(CUSTOMER['key'])}").body["data"]
+    known = api.request("GET", f"/v1/subscriptions?customer={quote(CUSTOMER['key'])}").body["data"]
     if not known:
-        _post(client, "/v1/subscriptions", subscription)
+        _post(api, "/v1/subscriptions", subscription)
 
 
 def report_usage(url: str, key: str, month: dt.date) -> None:
@@ -151,9 +151,9 @@ def _dollars(nanos: int) -> str:
     return f"{Decimal(nanos).scaleb(-9):.2f}"
 
 
-def _post(client: ReplayClient, path: str, body: dict[str, Any]) -> bool:
+def _post(api: Api, path: str, body: dict[str, Any]) -> bool:
     """Create something; False where it exists. Raises RequestRefused."""
-    reply = client.request("POST", path, json.dumps(body).encode())
+    reply = api.request("POST", path, json.dumps(body).encode())
     if reply.status not in (200, 201, 409):
         raise RequestRefused(f"{path}: {reply.reason}")
     return reply.status != 409

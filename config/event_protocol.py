@@ -25,7 +25,8 @@ MOST_EARLY_BYTES = 2 * BODY_LIMIT
 
 # Names are tokens, values printable: what is beyond that is left to the parser to accept or refuse.
 _PLAIN_HEAD = re.compile(rb"(?:[!#$%&'*+\-.^_`|~0-9A-Za-z]{1,64}:[ \t]*[\x20-\x7e]*\r\n){1,64}")
-_LONG_WAY = (b"transfer-encoding", b"connection", b"expect", b"upgrade", b"trailer", b"te")
+_LONG_WAY = (b"transfer-encoding", b"connection", b"proxy-connection", b"expect", b"upgrade", b"trailer", b"te")
+_AS_USUAL = (b"connection", b"keep-alive")  # said by many clients, and what HTTP/1.1 means anyway
 _READ = (b"authorization", b"content-type", b"content-encoding", b"content-length", b"host")
 
 
@@ -65,6 +66,13 @@ class EventProtocol(BoundedHttp):
         self._in_message = False
         super().on_message_complete()
 
+    def eof_received(self) -> bool:
+        """Whoever waits for an answer gets it, and it is the last."""
+        if self._answering:
+            self._last = True
+            return True
+        return super().eof_received()
+
     def shutdown(self) -> None:
         """Whoever has been promised an answer gets it first."""
         if self._answering:
@@ -99,10 +107,12 @@ def whole_request(data: bytes) -> Sent | None:
     headers = {}
     for line in data[len(START) : end - 2].split(b"\r\n"):
         name, _, value = line.partition(b":")
-        name = name.lower()
-        if name in _LONG_WAY or (name in _READ and name in headers):
+        name, value = name.lower(), value.strip()
+        if name in _LONG_WAY and (name, value.lower()) != _AS_USUAL:
             return None
-        headers[name] = value.strip()
+        if name in _READ and name in headers:
+            return None
+        headers[name] = value
     length = headers.get(b"content-length", b"")
     if not length.isdigit() or len(length) > 7 or len(data) - end - 2 != int(length) or int(length) > BODY_LIMIT:
         return None

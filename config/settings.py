@@ -6,6 +6,7 @@ PARLEY_ALLOWED_HOSTS. Without DATABASE_URL, manage.py starts the embedded Postgr
 
 import os
 import secrets
+import sys
 import zoneinfo
 from pathlib import Path
 from typing import Any
@@ -15,6 +16,8 @@ from django.core.exceptions import ImproperlyConfigured
 
 BASE_DIR = Path(__file__).resolve().parent.parent
 DATA_DIR = Path(os.environ.get("PARLEY_DATA", BASE_DIR / ".parley"))
+# parley_client, which replay and the demo use: a package of its own, in use here as it stands in the repository
+sys.path.append(str(BASE_DIR / "clients" / "python" / "src"))
 
 DEBUG = False
 # `serve` keeps a key beside its data; a process that is given none forgets its sessions when it ends.
@@ -51,6 +54,7 @@ INSTALLED_APPS = [
 ]
 
 MIDDLEWARE = [
+    "api.health.answer_probes",
     "django.middleware.security.SecurityMiddleware",
     "whitenoise.middleware.WhiteNoiseMiddleware",
     "django.contrib.sessions.middleware.SessionMiddleware",
@@ -83,6 +87,19 @@ DATABASES = {
         default="postgresql://parley@localhost/parley", conn_max_age=None, conn_health_checks=True
     )
 }
+# Web requests (see config/wsgi.py) do not wait for a statement or a lock until their callers have gone; other work may.
+_STATEMENT_TIMEOUT = os.environ.get("PARLEY_STATEMENT_TIMEOUT", "0")
+_WAITS = {
+    "statement_timeout": _STATEMENT_TIMEOUT,
+    "idle_in_transaction_session_timeout": _STATEMENT_TIMEOUT,
+    "lock_timeout": os.environ.get("PARLEY_LOCK_TIMEOUT", "0"),
+}
+DATABASES["default"]["OPTIONS"] = {
+    "connect_timeout": 5,
+    "tcp_user_timeout": 15_000,  # milliseconds
+    "options": " ".join(f"-c {name}={time}" for name, time in _WAITS.items()),
+    **DATABASES["default"].get("OPTIONS", {}),
+}
 DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
 
 zoneinfo.reset_tzpath(())  # the pinned tzdata package, so that two machines bill the same period
@@ -102,6 +119,15 @@ REST_FRAMEWORK = {
     "EXCEPTION_HANDLER": "api.problems.answer_exception",
     "UNAUTHENTICATED_USER": None,
 }
+
+RATE_LIMIT = os.environ.get("PARLEY_RATE_LIMIT", "")
+"""Of API keys that have none of their own, as `events=500,burst=5000,requests=50`; empty: no limit."""
+CUSTOMER_RATE_LIMIT = os.environ.get("PARLEY_CUSTOMER_RATE_LIMIT", "")
+"""Of all the API keys together that are bound to one customer, spelled likewise."""
+WEB_WORKERS = int(os.environ.get("PARLEY_WEB_WORKERS", "1"))
+"""Processes of the web server, each of which grants its share of every rate."""
+METRICS_PUBLIC = os.environ.get("PARLEY_METRICS_PUBLIC") == "1"
+"""Whether /metrics is open to everybody who can reach it; else it needs a key with the scope `read`."""
 
 SELLER: dict[str, Any] = {
     "name": os.environ.get("PARLEY_SELLER_NAME", "Your company"),

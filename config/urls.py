@@ -3,7 +3,9 @@
 from django.urls import include, path
 from django.views.generic import RedirectView
 
+from api.monitoring import Metrics
 from billing.views.stripe_webhook import stripe_webhook
+from metering.metrics import intake_gauges
 
 urlpatterns = [
     path("", RedirectView.as_view(url="/admin/")),
@@ -12,7 +14,9 @@ urlpatterns = [
     path("v1/", include("billing.urls")),
     path("v1/", include("metering.urls")),
     path("v1/", include("plans.urls")),
+    path("ingest/", include("metering.door_urls")),
     path("stripe/webhook", stripe_webhook),
+    path("metrics", Metrics.as_view(gauges=[intake_gauges])),
 ]
 
 handler400 = "api.problems.handler400"

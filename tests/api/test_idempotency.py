@@ -49,6 +49,13 @@ def test_a_refused_or_failed_request_leaves_no_trace_and_may_be_tried_again(call
     assert someone.post("/v1/things", THING, idempotency_key="k1").status_code == 201
 
 
+def test_an_operation_that_is_not_one_transaction_leaves_no_trace_of_a_refusal_either(caller):
+    someone = caller()
+    for _ in range(2):
+        problem(someone.post("/v1/things-by-themselves", THING, idempotency_key="k1"), 409)
+    assert not IdempotentAnswer.objects.exists()
+
+
 @pytest.mark.parametrize("key", ["", "x" * 256, "caf\u00e9", "a\tb"])
 def test_a_key_that_cannot_be_kept_is_400(caller, key):
     problem(caller().post("/v1/things", THING, idempotency_key=key), 400)

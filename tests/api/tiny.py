@@ -73,6 +73,12 @@ class Things(Endpoint):
         return Answer(to_thing(row, body.price), location=f"/v1/things/{row.id}")
 
 
+class ThingsByThemselves(Endpoint):
+    @operation(scope="manage", body=NewThing, returns=Thing, atomic=False, summary="Try", problems={NameTaken: 409})
+    def post(self, request, body):
+        raise NameTaken("That name is taken.")
+
+
 class OneThing(Endpoint):
     @operation(scope="read", returns=Thing, summary="Show a thing")
     def get(self, request, name):
@@ -102,6 +108,7 @@ def broken(request):
 urlpatterns = [
     path("v1/", include("api.urls")),
     path("v1/things", Things.as_view()),
+    path("v1/things-by-themselves", ThingsByThemselves.as_view()),
     path("v1/things/<str:name>", OneThing.as_view()),
     path("v1/raw", Raw.as_view()),
     path("v1/open", Open.as_view()),

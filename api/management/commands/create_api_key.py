@@ -7,6 +7,7 @@ from django.utils import timezone
 
 from api.keys import TooMuchForOneCustomer, UnknownScope, create_key
 from api.models import SCOPES
+from api.rate_limits import UnreadableRateLimit, read_rate_limit
 
 
 class Command(BaseCommand):
@@ -15,12 +16,16 @@ class Command(BaseCommand):
     def add_arguments(self, parser: CommandParser) -> None:
         parser.add_argument("name", help="what the key is for, shown to operators")
         parser.add_argument("--scopes", required=True, help=f"comma-separated: {', '.join(SCOPES)}")
+        parser.add_argument(
+            "--rate-limit", default="", help="per second: events=500,burst=5000,requests=50 or a part of it"
+        )
         parser.add_argument("--customer", help="key of the only customer this API key reports for (scope ingest)")
 
-    def handle(self, *args: Any, name: str, scopes: str, customer: str | None, **options: Any) -> None:
+    def handle(self, *args: Any, name: str, scopes: str, rate_limit: str, customer: str | None, **options: Any) -> None:
         wanted = [scope.strip() for scope in scopes.split(",")]
         try:
-            _, plain = create_key(name, wanted, customer_key=customer, now=timezone.now())
-        except (UnknownScope, TooMuchForOneCustomer) as error:
+            limit = read_rate_limit(rate_limit)
+            _, plain = create_key(name, wanted, customer_key=customer, rate_limit=limit, now=timezone.now())
+        except (UnknownScope, TooMuchForOneCustomer, UnreadableRateLimit) as error:
             raise CommandError(str(error)) from error
         self.stdout.write(plain)

@@ -17,7 +17,7 @@ from django.core.management.base import BaseCommand, CommandError
 
 from config.demonstration import NotPaid, bill_text, demonstrate
 from config.management.commands.serve import answers
-from metering.replay_client import RequestRefused, ServerSilent
+from parley_client import RequestRefused, ServerSilent
 
 START_TIMEOUT_S = 90.0
 STOP_TIMEOUT_S = 15.0

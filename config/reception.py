@@ -1,0 +1,116 @@
+"""Who is let in to Django's few threads, and when? Whole requests only, and no more than can be served soon.
+
+A thread that waited for a slow body would serve nobody meanwhile, and four such bodies nobody at all. So a body is read
+here, where waiting costs nothing, and Django gets it whole. What waits is bounded in number and in bytes; whoever comes
+beyond that is turned away at once instead of being kept until his patience ends. The probes of api.health need no
+thread, so that they are answered when all of those are busy.
+"""
+
+import asyncio
+import time
+from collections.abc import Awaitable, Callable, MutableMapping
+from typing import Any
+
+from api.bodies import BODY_LIMIT
+from api.health import LIVEZ, READYZ, liveness, readiness
+from api.problems import Problem, timed_out, unavailable
+from metering.views.doors import BODY_LIMIT as DOORS_LIMIT
+
+Message = MutableMapping[str, Any]
+Receive = Callable[[], Awaitable[Message]]
+Send = Callable[[Message], Awaitable[None]]
+App = Callable[[Message, Receive, Send], Awaitable[None]]
+
+MOST_REQUESTS = 128
+MOST_BYTES = 64 * 1024 * 1024
+"""Of bodies read and not yet answered, in one process."""
+DEADLINE_S, SLOWEST_BYTES_PER_S = 10.0, 256 * 1024
+
+
+class Disconnected(Exception):
+    """The client has gone: there is nobody to answer."""
+
+
+class Reception:
+    """The ASGI application in front of another one."""
+
+    def __init__(self, app: App) -> None:
+        self._app = app
+        self._requests = self._bytes = 0
+
+    async def __call__(self, scope: Message, receive: Receive, send: Send) -> None:
+        """Answer the probes, turn away or let in."""
+        try:
+            if scope["path"] in (LIVEZ, READYZ):
+                await _send(send, 200, {"Content-Type": "application/json"}, await _probe(scope["path"]))
+            else:
+                await self._let_in(scope, receive, send)
+        except Problem as problem:
+            await _send(send, problem.status, *problem.rendered())
+        except Disconnected:
+            return
+
+    async def _let_in(self, scope: Message, receive: Receive, send: Send) -> None:
+        if self._requests >= MOST_REQUESTS:
+            raise unavailable()
+        self._requests += 1
+        body = bytearray()
+        try:
+            length = _announced(scope)
+            if length is not None and length <= _read_whole(scope["path"]):
+                await self._read_in_time(receive, length, body)
+                receive = _replay(body, receive)
+            await self._app(scope, receive, send)
+        finally:
+            self._requests -= 1
+            self._bytes -= len(body)
+
+    async def _read_in_time(self, receive: Receive, length: int, body: bytearray) -> None:
+        try:
+            async with asyncio.timeout(DEADLINE_S + length / SLOWEST_BYTES_PER_S):
+                more = True
+                while more:
+                    message = await receive()
+                    if message["type"] == "http.disconnect":
+                        raise Disconnected
+                    piece = message.get("body", b"")
+                    body += piece
+                    self._bytes += len(piece)
+                    if self._bytes > MOST_BYTES:
+                        raise unavailable()
+                    more = message.get("more_body", False)
+        except TimeoutError:
+            raise timed_out("The body came too slowly.") from None
+
+
+def _read_whole(path: str) -> int:
+    """Announced larger, a body is left to the view, which refuses it unread or takes it piece by piece."""
+    return DOORS_LIMIT if path.startswith("/ingest/") else BODY_LIMIT
+
+
+def _announced(scope: Message) -> int | None:
+    """The length of the body, where one is announced that can be read; Django says what is wrong with another."""
+    headers: dict[bytes, bytes] = dict(scope["headers"])
+    length = headers.get(b"content-length", b"0")
+    return int(length) if b"transfer-encoding" not in headers and length.isdigit() else None
+
+
+def _replay(body: bytearray, receive: Receive) -> Receive:
+    """Gives the body as one message, and after it what comes next."""
+    waiting: list[Message] = [{"type": "http.request", "body": body, "more_body": False}]
+
+    async def replay() -> Message:
+        return waiting.pop() if waiting else await receive()
+
+    return replay
+
+
+async def _probe(path: str) -> bytes:
+    return liveness() if path == LIVEZ else await asyncio.to_thread(readiness, time.monotonic())
+
+
+async def _send(send: Send, status: int, headers: dict[str, str], body: bytes) -> None:
+    headers = {"Cache-Control": "no-store", "Content-Length": str(len(body))} | headers
+    plain = [(name.lower().encode(), value.encode("latin-1")) for name, value in headers.items()]
+    await send({"type": "http.response.start", "status": status, "headers": plain})
+    await send({"type": "http.response.body", "body": body})
