@@ -1,45 +1,51 @@
 """Which periods are over and not invoiced yet? The bill run: settle, then one invoice after the other per subscription.
 
-Every subscription has a row that says when it is to be billed next; a run takes the due ones, each in a transaction of
-its own, and puts off those that fail. Nothing depends on when or how often it runs.
+Every subscription has a row that says when it is to be billed next. A run takes the due ones in batches, the next step
+of each, in a transaction a batch. One that fails is found by halving its batch, and is put off. Nothing depends on when
+or how often it runs, or on who runs it at the same time.
 """
 
 import datetime as dt
 import logging
 import uuid
-from collections.abc import Callable
+from collections import defaultdict
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import NamedTuple
 
-from django.conf import settings
 from django.db import transaction
-from django.db.models import Exists, F, OuterRef, Q, QuerySet
+from django.db.models import Exists, F, OuterRef, Q, QuerySet, prefetch_related_objects
 
-from billing.drafting import draft_adjustment, draft_change, draft_cycle, draft_start
-from billing.finalizing import finalize_invoice
-from billing.models import BillingSchedule, Invoice, InvoiceKind
+from billing.models import BillingSchedule, Invoice
+from billing.steps import START, bill_steps
 from metering.models import LateChange
-from metering.reading import take_reading
 from metering.settling import settle
+from metering.usage_lock import slot_of
 from plans.models import Subscription
-from plans.periods import LAST_INSTANT, BillingPeriod, changes_within, parts_of, period_holding, period_of
+from plans.periods import WITH_PHASES
 
 log = logging.getLogger(__name__)
 
-START = -1
-"""`next_period` of a subscription whose first base fee is still to be billed."""
+SUBSCRIPTIONS_A_BATCH = 200
+"""Billed in one transaction: long enough to be fast, short enough not to hold up ingestion and the invoice numbers."""
 RETRY_AFTER = dt.timedelta(minutes=1)
 LONGEST_RETRY = dt.timedelta(hours=6)
 MOST_DOUBLINGS = 9
 """Of RETRY_AFTER until it is beyond LONGEST_RETRY; a subscription that nobody repairs would double beyond all dates."""
 
 
-class Step(NamedTuple):
-    """Something to be billed of a subscription: for which period, as the agreement is `at` an instant, once due."""
+class Waiting(NamedTuple):
+    """A schedule that is due, and whose it is."""
 
-    kind: InvoiceKind
-    period: BillingPeriod
-    at: dt.datetime
-    due_at: dt.datetime
+    schedule_id: uuid.UUID
+    customer_id: uuid.UUID
+
+
+class Done(NamedTuple):
+    """What became of some schedules: the invoices made, which of them have another step due, and how many failed."""
+
+    invoices: list[Invoice]
+    still_due: set[uuid.UUID]
+    failed: int
 
 
 class BillRun(NamedTuple):
@@ -58,18 +64,21 @@ def bill(
     schedule_new_subscriptions()
     schedule_late_changes(as_of=as_of)
     invoices: list[uuid.UUID] = []
-    failed: set[uuid.UUID] = set()
-    for schedule_id in list(_due(as_of, now).values_list("pk", flat=True)):
-        try:
-            while (made := bill_next(schedule_id, as_of=as_of, now=now)) is not None:
-                for invoice in made:
+    failed = 0
+    waiting = [Waiting(*row) for row in _due(as_of, now).values_list("pk", "subscription__customer")]
+    while waiting:
+        tried, still_due = set[uuid.UUID](), set[uuid.UUID]()
+        for batch in batches(waiting):
+            tried.update(batch)
+            for done in _bill_apart(batch, as_of=as_of, now=now):
+                failed += done.failed
+                still_due |= done.still_due
+                for invoice in done.invoices:
                     invoices.append(invoice.pk)
                     progress(invoice)
-        except Exception as error:
-            log.exception("billing subscription %s failed", schedule_id)
-            _put_off(schedule_id, error, now)
-            failed.add(schedule_id)
-    return BillRun(settled, invoices, len(failed))
+        done_with = tried - still_due
+        waiting = [each for each in waiting if each.schedule_id not in done_with]
+    return BillRun(settled, invoices, failed)
 
 
 def schedule_new_subscriptions(only: uuid.UUID | None = None) -> None:
@@ -99,81 +108,70 @@ def schedule_late_changes(*, as_of: dt.datetime) -> None:
 def bill_next(schedule_id: uuid.UUID, *, as_of: dt.datetime, now: dt.datetime) -> list[Invoice] | None:
     """Bill the next step of one subscription, if it is due and nobody else is at it; None: there is nothing to do."""
     with transaction.atomic():
-        schedule = (
-            _due(as_of, now)
-            .select_related("subscription__customer")
-            .select_for_update(of=["self"], skip_locked=True)
-            .filter(pk=schedule_id)
-            .first()
-        )
-        return None if schedule is None else bill_step(schedule, as_of=as_of, now=now)
+        schedules = _locked([schedule_id], as_of, now)
+        return bill_steps(schedules, as_of=as_of, now=now) if schedules else None
 
 
-def bill_step(schedule: BillingSchedule, *, as_of: dt.datetime, now: dt.datetime) -> list[Invoice]:
-    """Bill the next step of a schedule that the caller has locked; the invoices made, finalized if they may be."""
-    drafted = _draft_next(schedule, as_of, now)
-    reschedule(schedule)
-    return [] if drafted is None else [finalize_if_free(drafted, now=now)]
+def batches(waiting: Iterable[Waiting]) -> Iterator[list[uuid.UUID]]:
+    """One schedule a customer, its earliest. Customers that share a usage lock come together, as far as they fit.
+
+    So a batch keeps the events of few other customers waiting, and runs at the same time seldom wait for each other:
+    batches that follow each other never share a lock.
+    """
+    sharing: dict[int, dict[uuid.UUID, uuid.UUID]] = defaultdict(dict)
+    for schedule_id, customer_id in waiting:
+        sharing[slot_of(customer_id)].setdefault(customer_id, schedule_id)
+    groups = [list(sharing[slot].values()) for slot in sorted(sharing)]
+    batch: list[uuid.UUID] = []
+    for begin in range(0, max(map(len, groups), default=0), SUBSCRIPTIONS_A_BATCH):
+        for group in groups:
+            more = group[begin : begin + SUBSCRIPTIONS_A_BATCH]
+            if len(batch) + len(more) > SUBSCRIPTIONS_A_BATCH:
+                yield batch
+                batch = []
+            batch += more
+    if batch:
+        yield batch
+
+
+def _bill_apart(schedule_ids: list[uuid.UUID], *, as_of: dt.datetime, now: dt.datetime) -> Iterator[Done]:
+    """Bill the next step of these, together if that works, else in halves; one that fails by itself is put off."""
+    try:
+        done = _bill_together(schedule_ids, as_of=as_of, now=now)
+    except Exception as error:
+        done = None
+        if len(schedule_ids) == 1:
+            log.exception("billing subscription %s failed", schedule_ids[0])
+            _put_off(schedule_ids[0], error, now)
+            done = Done([], set(), 1)
+    if done is not None:
+        yield done
+        return
+    middle = len(schedule_ids) // 2
+    for half in (schedule_ids[:middle], schedule_ids[middle:]):
+        yield from _bill_apart(half, as_of=as_of, now=now)
+
+
+def _bill_together(schedule_ids: Sequence[uuid.UUID], *, as_of: dt.datetime, now: dt.datetime) -> Done:
+    with transaction.atomic():
+        schedules = _locked(schedule_ids, as_of, now)
+        invoices = bill_steps(schedules, as_of=as_of, now=now)
+    still_due = {schedule.pk for schedule in schedules if schedule.due_at is not None and schedule.due_at <= as_of}
+    return Done(invoices, still_due, 0)
+
+
+def _locked(schedule_ids: Sequence[uuid.UUID], as_of: dt.datetime, now: dt.datetime) -> list[BillingSchedule]:
+    """Those of them that are due and nobody else is at, with what they are about, read after they were locked."""
+    due = _due(as_of, now).filter(pk__in=schedule_ids)
+    schedules = list(due.select_for_update(skip_locked=True))
+    prefetch_related_objects(schedules, "subscription__customer")
+    prefetch_related_objects([schedule.subscription for schedule in schedules], WITH_PHASES)
+    return schedules
 
 
 def _due(as_of: dt.datetime, now: dt.datetime) -> QuerySet[BillingSchedule]:
     ready = BillingSchedule.objects.filter(Q(not_before=None) | Q(not_before__lte=now))
     return ready.filter(due_at__lte=as_of).order_by("due_at")
-
-
-def _draft_next(schedule: BillingSchedule, as_of: dt.datetime, now: dt.datetime) -> Invoice | None:
-    subscription = schedule.subscription
-    step = next_step(subscription, schedule)
-    if step is None:
-        return _draft_late(subscription, as_of, now)
-    if step.kind == InvoiceKind.START:
-        schedule.next_period, schedule.changes_to = 0, step.at
-        return draft_start(subscription, step.period, now=now)
-    if step.kind == InvoiceKind.CHANGE:
-        schedule.changes_to = step.at
-        return draft_change(subscription, step.period, step.period.index, as_of=step.at, now=now)
-    schedule.next_period, schedule.changes_to = step.period.index + 1, step.at
-    late_days = take_reading(subscription.customer_id, up_to=step.at)
-    return draft_cycle(subscription, step.period, late_days, now=now)
-
-
-def _draft_late(subscription: Subscription, as_of: dt.datetime, now: dt.datetime) -> Invoice | None:
-    """The subscription is billed to its end, and was woken because usage changed after that."""
-    assert subscription.ends_at is not None
-    late_days = take_reading(subscription.customer_id, up_to=as_of)
-    if subscription.ends_at == subscription.starts_at:
-        return None
-    last = period_holding(subscription, subscription.ends_at - LAST_INSTANT)
-    return draft_adjustment(subscription, last, late_days, now=now)
-
-
-def next_step(subscription: Subscription, schedule: BillingSchedule) -> Step | None:
-    """What is to be billed next for a subscription, and when; None: it has ended and is billed to its end."""
-    index = schedule.next_period
-    period = period_of(subscription, max(index, 0))
-    if period is None:
-        return None
-    if index == START:
-        return Step(InvoiceKind.START, period, period.start, period.start)
-    changes = [at for at in changes_within(subscription, period) if schedule.changes_to and at > schedule.changes_to]
-    if changes:
-        return Step(InvoiceKind.CHANGE, period, changes[0], changes[0])
-    # What is cut short was ended by somebody who waits for the bill; nothing of it can arrive that late.
-    grace = dt.timedelta(0) if period.cut_short else parts_of(subscription, period)[-1].terms.grace
-    return Step(InvoiceKind.CYCLE, period, period.end, period.end + grace)
-
-
-def reschedule(schedule: BillingSchedule) -> None:
-    """Write down when the schedule's next step is due."""
-    step = next_step(schedule.subscription, schedule)
-    schedule.due_at = None if step is None else step.due_at
-    schedule.attempts, schedule.not_before, schedule.last_error = 0, None, ""
-    schedule.save()
-
-
-def finalize_if_free(draft: Invoice, *, now: dt.datetime) -> Invoice:
-    """Finalize what was just drafted, unless drafts are held for an operator, or for Stripe to tax them."""
-    return draft if settings.HOLD_DRAFTS else finalize_invoice(draft.pk, now=now)
 
 
 def _put_off(schedule_id: uuid.UUID, error: Exception, now: dt.datetime) -> None:

@@ -11,9 +11,11 @@ from typing import TypeVar
 
 from django.db import transaction
 
-from billing.billing import bill_step, finalize_if_free, next_step, reschedule, schedule_new_subscriptions
-from billing.drafting import draft_change, draft_withdrawal
+from billing.billing import schedule_new_subscriptions
+from billing.drafting import Outline, draft, outline_change, outline_withdrawal
 from billing.models import BillingSchedule, Invoice
+from billing.numbering import Numbers, next_numbers, passing_numbers
+from billing.steps import bill_steps, issue, next_step, reschedule
 from metering.recutting import recut_customer
 from metering.usage_lock import take_usage_lock
 from plans.models import Customer, Subscription, TierScheme
@@ -38,7 +40,7 @@ def make_change(
     """
     with transaction.atomic():
         before = transaction.savepoint()
-        subscription, invoices = _changed(subscription_id, change, now)
+        subscription, invoices = _changed(subscription_id, change, now, passing_numbers if preview else next_numbers)
         shown = show(subscription, invoices)
         if preview:
             transaction.savepoint_rollback(before)
@@ -47,15 +49,16 @@ def make_change(
         return shown
 
 
-def _changed(subscription_id: uuid.UUID, change: Change, now: dt.datetime) -> tuple[Subscription, list[Invoice]]:
+def _changed(
+    subscription_id: uuid.UUID, change: Change, now: dt.datetime, numbers: Numbers
+) -> tuple[Subscription, list[Invoice]]:
     schedule = _locked_schedule(subscription_id)
-    invoices = _bill_due(schedule, now)
+    invoices = _bill_due(schedule, now, numbers)
     schedule.subscription = change(subscription_id)
     recut_customer(schedule.subscription.customer_id, now=now)
-    drafted = _bill_difference(schedule, now)
-    invoices += [] if drafted is None else [finalize_if_free(drafted, now=now)]
+    invoices += _bill_difference(schedule, now, numbers)
     reschedule(schedule)
-    invoices += _bill_due(schedule, now)
+    invoices += _bill_due(schedule, now, numbers)
     return schedule.subscription, invoices
 
 
@@ -78,20 +81,27 @@ def _read(subscription_id: uuid.UUID) -> Subscription:
     return Subscription.objects.select_related("customer").prefetch_related(WITH_PHASES).get(pk=subscription_id)
 
 
-def _bill_due(schedule: BillingSchedule, now: dt.datetime) -> list[Invoice]:
+def _bill_due(schedule: BillingSchedule, now: dt.datetime, numbers: Numbers) -> list[Invoice]:
     invoices: list[Invoice] = []
     while (step := next_step(schedule.subscription, schedule)) is not None and step.due_at <= now:
-        invoices += bill_step(schedule, as_of=now, now=now)
+        invoices += bill_steps([schedule], as_of=now, now=now, numbers=numbers)
     return invoices
 
 
-def _bill_difference(schedule: BillingSchedule, now: dt.datetime) -> Invoice | None:
+def _bill_difference(schedule: BillingSchedule, now: dt.datetime, numbers: Numbers) -> list[Invoice]:
     """What the change does to fees billed in advance, unless the invoice that closes the period is due now anyway."""
+    outline = _difference(schedule, now)
+    bills = [] if outline is None else draft([outline], now=now)
+    issue(bills, now=now, numbers=numbers)
+    return [bill.invoice for bill in bills]
+
+
+def _difference(schedule: BillingSchedule, now: dt.datetime) -> Outline | None:
     subscription = schedule.subscription
     if schedule.next_period < 0:
         return None
     if subscription.ends_at == subscription.starts_at:
-        return draft_withdrawal(subscription, now=now)
+        return outline_withdrawal(subscription)
     running = period_of(subscription, schedule.next_period)
     if running is not None and running.end <= now:
         return None
@@ -103,4 +113,4 @@ def _bill_difference(schedule: BillingSchedule, now: dt.datetime) -> Invoice | N
     if period.index > schedule.next_period:
         return None  # still to be billed in advance, or after the invoice of the period before, in its grace
     schedule.changes_to = max(schedule.changes_to or now, now)
-    return draft_change(subscription, period, schedule.next_period, as_of=now, now=now)
+    return outline_change(subscription, period, schedule.next_period, as_of=now)

@@ -7,7 +7,7 @@ end changes a period that has been invoiced to its end.
 
 import datetime as dt
 import uuid
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from decimal import Decimal
 from typing import Literal, cast
 
@@ -171,10 +171,27 @@ def end_redemption(
 
 def discounts_for(subscription: Subscription, period_index: int) -> list[PeriodDiscount]:
     """What is taken off a period, in order: discounts on some of its lines before those on all, older before newer."""
-    redeemed = Redemption.objects.filter(subscription=subscription, first_period__lte=period_index)
-    in_force = redeemed.filter(Q(end_period=None) | Q(end_period__gt=period_index)).select_related("coupon")
-    discounts = [_period_discount(redemption) for redemption in in_force.order_by("redeemed_at", "id")]
+    return discounts_in(redemptions_of([subscription.pk])[subscription.pk], period_index)
+
+
+def redemptions_of(subscription_ids: Iterable[uuid.UUID]) -> dict[uuid.UUID, list[Redemption]]:
+    """All that was redeemed for these subscriptions, by their ids, older before newer; each with its coupon."""
+    redeemed: dict[uuid.UUID, list[Redemption]] = {pk: [] for pk in subscription_ids}
+    found = Redemption.objects.filter(subscription__in=redeemed).select_related("coupon")
+    for redemption in found.order_by("redeemed_at", "id"):
+        redeemed[redemption.subscription_id].append(redemption)
+    return redeemed
+
+
+def discounts_in(redeemed: Iterable[Redemption], period_index: int) -> list[PeriodDiscount]:
+    """What a subscription's redemptions, older before newer, take off one of its periods; as `discounts_for`."""
+    discounts = [_period_discount(redemption) for redemption in redeemed if _in_force(redemption, period_index)]
     return sorted(discounts, key=lambda discount: discount.on == "all")
+
+
+def _in_force(redemption: Redemption, period_index: int) -> bool:
+    end = redemption.end_period
+    return redemption.first_period <= period_index and (end is None or end > period_index)
 
 
 def _period_discount(redemption: Redemption) -> PeriodDiscount:

@@ -3,90 +3,116 @@
 A period's base fee is billed in advance, its usage when it is over; a change within it bills the difference it makes to
 the fee; and whatever changes a period that has been invoiced becomes one adjustment line. All are the same difference,
 between `billing.owing` and the lines that stand; so what a customer is billed in all does not depend on when.
+
+An invoice is first an outline, which says what it bills. `draft` reads what all outlines need, of one customer or of
+hundreds, and makes bills of them, which are not written yet.
 """
 
 import datetime as dt
-import uuid
-from collections.abc import Iterable, Sequence
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from functools import partial
+from typing import NamedTuple
 
-from django.db.models import QuerySet
-
-from billing.models import Invoice, InvoiceKind, InvoiceLine, InvoiceStatus, LineKind
-from billing.owing import rolls_over
+from billing.bills import Bill, bill_of, write
+from billing.fee_lines import show_as_before
+from billing.given_up import PeriodKey
+from billing.late import standing_cycles
+from billing.models import Invoice, InvoiceKind, InvoiceLine
+from billing.owing import counted_for
 from billing.period_lines import advance_lines, closing_lines, corrected_lines, lines_of_no_period
+from billing.records import Records
+from metering.counting import Span
 from plans.calendar import Period
 from plans.models import PlanVersion, Subscription
 from plans.periods import LAST_INSTANT, BillingPeriod, NotInForce, agreement_at, period_of
 from plans.publishing import terms_of
-
-ORDER = {kind: place for place, kind in enumerate(LineKind)}
-"""The order of the sum; LineKind lists it."""
 
 
 class PeriodGone(Exception):
     """The subscription does not reach the period any more."""
 
 
-def draft_start(subscription: Subscription, period: BillingPeriod, *, now: dt.datetime) -> Invoice | None:
-    """The first base fee, in advance; None where the plan has none, or a trial goes before it."""
-    lines = advance_lines(subscription, period, as_of=period.start)
-    return _draft(subscription, InvoiceKind.START, period, lines, now) if lines else None
+class Claim(NamedTuple):
+    """A period that is on an invoice: its key, the usage that is counted for it, and how its lines are made."""
+
+    period: PeriodKey
+    counted: Iterable[Span]
+    lines: Callable[..., list[InvoiceLine]]
 
 
-def draft_change(
-    subscription: Subscription, period: BillingPeriod, last_billed: int, *, as_of: dt.datetime, now: dt.datetime
-) -> Invoice | None:
+class Outline(NamedTuple):
+    """An invoice of a subscription's period to be drafted, and the periods it claims something for."""
+
+    subscription: Subscription
+    kind: InvoiceKind
+    period: BillingPeriod
+    claims: Sequence[Claim]
+
+
+def outline_start(subscription: Subscription, period: BillingPeriod) -> Outline:
+    """The first base fee, in advance; no invoice where the plan has none, or a trial goes before it."""
+    return Outline(subscription, InvoiceKind.START, period, [_in_advance(subscription, period, as_of=period.start)])
+
+
+def outline_change(
+    subscription: Subscription, period: BillingPeriod, last_billed: int, *, as_of: dt.datetime
+) -> Outline:
     """What a change at `as_of` does to the fees of the period that holds it, and of later ones billed ahead.
 
-    Fees are billed in advance up to period `last_billed`; those before it are closed. None where nothing changes.
+    Fees are billed in advance up to period `last_billed`; those before it are closed. No invoice where nothing changes.
     """
-    lines: list[InvoiceLine] = []
+    claims = []
     for index in range(period.index, last_billed + 1):
         found = period_of(subscription, index)
         if found is None:
-            lines += lines_of_no_period(subscription, index)
+            claims.append(_gone(subscription, index))
         elif index < last_billed:
-            lines += corrected_lines(subscription, found)
+            claims.append(_corrected(subscription, found))
         else:
-            lines += advance_lines(subscription, found, as_of=max(as_of, found.start))
-    return _draft(subscription, InvoiceKind.CHANGE, period, lines, now) if lines else None
+            claims.append(_in_advance(subscription, found, as_of=max(as_of, found.start)))
+    return Outline(subscription, InvoiceKind.CHANGE, period, claims)
 
 
-def draft_withdrawal(subscription: Subscription, *, now: dt.datetime) -> Invoice | None:
+def outline_withdrawal(subscription: Subscription) -> Outline | None:
     """What was billed ahead for a subscription that never began, given back."""
     billed = InvoiceLine.objects.filter(subscription=subscription, period_index__isnull=False)
     indexes = {line.period_index for line in billed if line.period_index is not None}
-    lines = [line for index in sorted(indexes) for line in lines_of_no_period(subscription, index)]
     first = Invoice.objects.filter(subscription=subscription).order_by("created_at", "id").first()
-    if first is None or not lines:
+    if first is None:
         return None
     whole = Period(0, first.period_start, first.period_end)
-    return _draft(subscription, InvoiceKind.CHANGE, BillingPeriod(0, whole.start, whole.end, whole), lines, now)
+    period = BillingPeriod(0, whole.start, whole.end, whole)
+    return Outline(subscription, InvoiceKind.CHANGE, period, [_gone(subscription, index) for index in sorted(indexes)])
 
 
-def draft_cycle(
-    subscription: Subscription, period: BillingPeriod, late_days: Sequence[dt.date], *, now: dt.datetime
-) -> Invoice:
-    """The invoice of a period that is over; the caller has taken the meter reading."""
-    lines: list[InvoiceLine] = []
+def outline_cycle(subscription: Subscription, period: BillingPeriod, touched: Iterable[Invoice]) -> Outline:
+    """The invoice of a period that is over; the caller has taken the meter reading and knows what came late."""
     following = period_of(subscription, period.index + 1)
-    if following is not None:
-        lines += advance_lines(subscription, following, as_of=following.start)
-    lines += closing_lines(subscription, period)
-    lines += _adjustment_lines(subscription, late_days)
-    return _draft(subscription, InvoiceKind.CYCLE, period, lines, now)
+    ahead = [] if following is None else [_in_advance(subscription, following, as_of=following.start)]
+    claims = [*ahead, _closing(subscription, period), *_adjusted(touched)]
+    return Outline(subscription, InvoiceKind.CYCLE, period, claims)
 
 
-def draft_adjustment(
-    subscription: Subscription, last: BillingPeriod, late_days: Sequence[dt.date], *, now: dt.datetime
-) -> Invoice | None:
-    """What changed after the last period of an ended subscription was invoiced; None if nothing did."""
-    lines = _adjustment_lines(subscription, late_days)
-    return _draft(subscription, InvoiceKind.ADJUSTMENT, last, lines, now) if lines else None
+def outline_adjustment(subscription: Subscription, last: BillingPeriod, touched: Iterable[Invoice]) -> Outline:
+    """What changed after the last period of an ended subscription was invoiced; no invoice if nothing did."""
+    return Outline(subscription, InvoiceKind.ADJUSTMENT, last, [*_adjusted(touched)])
+
+
+def draft(outlines: Sequence[Outline], *, now: dt.datetime) -> list[Bill]:
+    """The bills of these outlines, one a subscription, in their order, but for those that come to no line."""
+    records = _read([claim for outline in outlines for claim in outline.claims])
+    ordinals = _ordinals(outlines)
+    bills = []
+    for outline, ordinal in zip(outlines, ordinals, strict=True):
+        lines = [line for claim in outline.claims for line in claim.lines(records=records)]
+        if lines or outline.kind == InvoiceKind.CYCLE:
+            bills.append(bill_of(_invoice(outline, ordinal, now), lines))
+    return bills
 
 
 def draft_again(voided: Invoice, *, now: dt.datetime) -> Invoice:
-    """A new draft in place of a void invoice: all periods that it was about, billed as they stand today.
+    """A new draft in place of a void invoice, written: all periods that it was about, billed as they stand today.
 
     Lines that were added by hand are the caller's to copy.
     """
@@ -95,93 +121,102 @@ def draft_again(voided: Invoice, *, now: dt.datetime) -> Invoice:
     period = period_of(subscription, voided.period_index)
     if period is None:
         raise PeriodGone(f"the period of invoice {voided} has been withdrawn; void it without issuing another")
-    draft = _draft(subscription, InvoiceKind(voided.kind), period, [], now, reissue_of=voided)
-    periods = voided.lines.exclude(period_index=None).order_by()  # else "distinct" would tell positions apart
-    touched = periods.values_list("subscription_id", "period_index").distinct()
-    lines: list[InvoiceLine] = []
-    for subscription_id, index in sorted(touched, key=str):
-        assert index is not None
-        owner = subscription if subscription_id == subscription.pk else Subscription.objects.get(pk=subscription_id)
-        closes = voided.kind == InvoiceKind.CYCLE and index == period.index
-        lines += _lines_again(owner, index, closes=closes, now=now)
-    _write_lines(draft, lines)
-    return draft
+    empty = Outline(subscription, InvoiceKind(voided.kind), period, [])
+    (ordinal,) = _ordinals([empty])
+    invoice = _invoice(empty, ordinal, now)
+    invoice.reissue_of = voided
+    write([Bill(invoice, [])])  # from here on the lines of the void one do not stand any more
+    claims = list(_claims_again(voided, period, now))
+    records = _read(claims)
+    lines = [line for claim in claims for line in claim.lines(records=records)]
+    show_as_before(lines, voided.lines.all())
+    write([bill_of(invoice, lines)])
+    return invoice
 
 
-def _lines_again(subscription: Subscription, index: int, *, closes: bool, now: dt.datetime) -> list[InvoiceLine]:
-    period = period_of(subscription, index)
-    if period is None:
-        return lines_of_no_period(subscription, index)
-    if closes:
-        return closing_lines(subscription, period)
-    if _cycles(subscription.customer_id).filter(subscription=subscription, period_index=index).exists():
-        return corrected_lines(subscription, period)
-    return advance_lines(subscription, period, as_of=min(max(now, period.start), period.end - LAST_INSTANT))
+# --- claims -----------------------------------------------------------------------------------------------------------
 
 
-def _adjustment_lines(subscription: Subscription, late_days: Sequence[dt.date]) -> list[InvoiceLine]:
+def _in_advance(subscription: Subscription, period: BillingPeriod, *, as_of: dt.datetime) -> Claim:
+    return Claim((subscription.pk, period.index), (), partial(advance_lines, subscription, period, as_of=as_of))
+
+
+def _closing(subscription: Subscription, period: BillingPeriod) -> Claim:
+    counted = counted_for(subscription, period)
+    return Claim((subscription.pk, period.index), counted, partial(closing_lines, subscription, period))
+
+
+def _corrected(subscription: Subscription, period: BillingPeriod, invoice: Invoice | None = None) -> Claim:
+    counted, lines = counted_for(subscription, period), partial(corrected_lines, subscription, period, invoice=invoice)
+    return Claim((subscription.pk, period.index), counted, lines)
+
+
+def _gone(subscription: Subscription, index: int) -> Claim:
+    return Claim((subscription.pk, index), (), partial(lines_of_no_period, subscription, index))
+
+
+def _adjusted(touched: Iterable[Invoice]) -> Iterator[Claim]:
     """One line for each invoiced period of the customer that late usage touches and whose sum changed."""
-    lines: list[InvoiceLine] = []
-    for invoice in _invoices_touched(subscription, late_days):
+    for invoice in touched:
         assert invoice.subscription is not None and invoice.period_index is not None
         period = period_of(invoice.subscription, invoice.period_index)
         assert period is not None
-        lines += corrected_lines(invoice.subscription, period, invoice=invoice)
-    return lines
+        yield _corrected(invoice.subscription, period, invoice)
 
 
-def _invoices_touched(subscription: Subscription, late_days: Sequence[dt.date]) -> list[Invoice]:
-    """The invoices whose period a late day overlaps; where allowance rolls over, those after it too.
-
-    A voided one has given its period up.
-    """
-    touched: list[Invoice] = []
-    rolling: set[object] = set()
-    for invoice in _cycles(subscription.customer_id).select_related("subscription").order_by("period_start"):
-        if invoice.subscription_id in rolling or any(_overlaps(day, invoice) for day in late_days):
-            touched.append(invoice)
-            assert invoice.subscription is not None
-            if rolls_over(invoice.subscription):
-                rolling.add(invoice.subscription_id)
-    return touched
-
-
-def _cycles(customer_id: uuid.UUID) -> QuerySet[Invoice]:
-    return Invoice.objects.filter(customer=customer_id, kind=InvoiceKind.CYCLE).exclude(status=InvoiceStatus.VOID)
-
-
-def _overlaps(day: dt.date, invoice: Invoice) -> bool:
-    start = dt.datetime.combine(day, dt.time.min, dt.UTC)
-    return start < invoice.period_end and start + dt.timedelta(days=1) > invoice.period_start
+def _claims_again(voided: Invoice, period: BillingPeriod, now: dt.datetime) -> Iterator[Claim]:
+    own = voided.subscription
+    assert own is not None
+    periods = voided.lines.exclude(period_index=None).order_by()  # else "distinct" would tell positions apart
+    touched = periods.values_list("subscription_id", "period_index").distinct()
+    for subscription_id, index in sorted(touched, key=str):
+        assert index is not None
+        owner = own if subscription_id == own.pk else Subscription.objects.get(pk=subscription_id)
+        found = period_of(owner, index)
+        if found is None:
+            yield _gone(owner, index)
+        elif voided.kind == InvoiceKind.CYCLE and index == period.index:
+            yield _closing(owner, found)
+        elif standing_cycles().filter(subscription=owner, period_index=index).exists():
+            yield _corrected(owner, found)
+        else:
+            yield _in_advance(owner, found, as_of=min(max(now, found.start), found.end - LAST_INSTANT))
 
 
-def _draft(
-    subscription: Subscription,
-    kind: InvoiceKind,
-    period: BillingPeriod,
-    lines: Iterable[InvoiceLine],
-    now: dt.datetime,
-    *,
-    reissue_of: Invoice | None = None,
-) -> Invoice:
+# --- invoices ---------------------------------------------------------------------------------------------------------
+
+
+def _read(claims: Sequence[Claim]) -> Records:
+    records = Records()
+    records.read_ahead([claim.period for claim in claims], [span for claim in claims for span in claim.counted])
+    return records
+
+
+def _ordinals(outlines: Sequence[Outline]) -> list[int]:
+    """How many invoices of the kind each period has by now."""
+    subscriptions = {outline.subscription.pk for outline in outlines}
+    indexes = {outline.period.index for outline in outlines}
+    there = Invoice.objects.filter(subscription__in=subscriptions, period_index__in=indexes)
+    number: Counter[object] = Counter(there.values_list("subscription_id", "kind", "period_index"))
+    return [number[outline.subscription.pk, outline.kind, outline.period.index] for outline in outlines]
+
+
+def _invoice(outline: Outline, ordinal: int, now: dt.datetime) -> Invoice:
+    subscription, period = outline.subscription, outline.period
     version = _version_of(subscription, period)
-    earlier = Invoice.objects.filter(subscription=subscription, kind=kind, period_index=period.index)
-    invoice = Invoice.objects.create(
-        customer_id=subscription.customer_id,
+    return Invoice(
+        customer=subscription.customer,
         subscription=subscription,
         plan_version=version,
-        kind=kind,
-        ordinal=earlier.count(),
+        kind=outline.kind,
+        ordinal=ordinal,
         currency=terms_of(version).currency,
         period_index=period.index,
         period_start=period.start,
         period_end=period.end,
         counted_at=now,
         created_at=now,
-        reissue_of=reissue_of,
     )
-    _write_lines(invoice, lines)
-    return invoice
 
 
 def _version_of(subscription: Subscription, period: BillingPeriod) -> PlanVersion:
@@ -190,12 +225,3 @@ def _version_of(subscription: Subscription, period: BillingPeriod) -> PlanVersio
         return agreement_at(subscription, period.end - LAST_INSTANT).plan_version
     except NotInForce:
         return subscription.phases.all()[0].plan_version
-
-
-def _write_lines(invoice: Invoice, lines: Iterable[InvoiceLine]) -> None:
-    in_order = sorted(lines, key=lambda line: ORDER[LineKind(line.kind)])
-    for position, line in enumerate(in_order):
-        line.invoice, line.position = invoice, position
-    InvoiceLine.objects.bulk_create(in_order)
-    invoice.subtotal = invoice.total = sum(line.amount for line in in_order)
-    invoice.save(update_fields=["subtotal", "total"])

@@ -11,11 +11,13 @@ from collections.abc import Callable, Sequence
 
 from django.conf import settings
 from django.db import transaction
-from django.db.models import Max, Sum
 
 from billing import wallets
+from billing.accounts import Accounts
+from billing.bills import Bill, subtotal_of, write
+from billing.copying import insert
 from billing.credit_notes import annul_notes
-from billing.ledger import Side, book, credit_balance, reverse
+from billing.ledger import Postings, reverse
 from billing.models import (
     AccountKind,
     Collection,
@@ -27,9 +29,9 @@ from billing.models import (
     InvoiceStatus,
     LineKind,
 )
-from billing.numbering import next_number
+from billing.numbering import Numbers, next_numbers
 from billing.stripe_gateway import intend
-from billing.taxes import taxing_of
+from billing.taxes import rates_in_force, taxing_of
 from plans.money import format_amount
 
 Draw = tuple[Grant, int]
@@ -54,23 +56,54 @@ def finalize_invoice(invoice_id: uuid.UUID, *, gross: Callable[[int], int] | Non
         invoice = Invoice.objects.select_for_update(of=["self"]).select_related("customer").get(pk=invoice_id)
         if invoice.status != InvoiceStatus.DRAFT:
             raise InvoiceAlreadyFinalized(f"invoice {invoice} is {invoice.status}")
-        invoice.subtotal = subtotal_of(invoice)
-        taxing = taxing_of(invoice, now=now)
-        draws = wallets.draws_for(invoice, invoice.subtotal, gross or taxing.gross, now)
-        promotional = [draw for draw in draws if draw[0].kind == GrantKind.PROMOTIONAL]
-        paid = [draw for draw in draws if draw[0].kind == GrantKind.PAID]
-        if not taxing.apply(invoice.subtotal - _sum(promotional)):
-            Invoice.objects.filter(pk=invoice.pk).update(finalize_at=now)
-            invoice.finalize_at = now
-            return invoice
-        _take_off(invoice, promotional)
-        _settle(invoice, _sum(paid), now)
-        _post(invoice, draws, now)
-        if invoice.amount_due:
-            Collection.objects.create(invoice=invoice, not_before=now)
-        else:
-            wallets.invoice_paid(invoice, at=now)
+        finalize_bills([Bill(invoice, list(invoice.lines.all()))], gross=gross, now=now)
         return invoice
+
+
+def finalize_bills(
+    bills: Sequence[Bill],
+    *,
+    gross: Callable[[int], int] | None = None,
+    numbers: Numbers = next_numbers,
+    now: dt.datetime,
+) -> None:
+    """Number, post and freeze drafts that the caller has locked or just made, and write them; in its transaction.
+
+    Those whose tax Stripe is to be asked for are written as drafts.
+    """
+    invoices = [bill.invoice for bill in bills]
+    rates = rates_in_force(now)
+    accounts = Accounts((invoice.customer_id, invoice.currency) for invoice in invoices)
+    postings = Postings(accounts)
+    grants = wallets.grants_for(invoices, accounts, now=now)
+    final = []
+    for bill in bills:
+        bill.invoice.subtotal = subtotal_of(bill.lines)
+        taxing = taxing_of(bill.invoice, rates)
+        draws = wallets.draw_on(accounts, grants[bill.invoice], bill.invoice.subtotal, gross or taxing.gross)
+        promotional = [draw for draw in draws if draw[0].kind == GrantKind.PROMOTIONAL]
+        if not taxing.apply(bill.invoice.subtotal - _sum(promotional)):
+            bill.invoice.finalize_at = now
+            continue
+        _take_off(bill, promotional)
+        _settle(bill.invoice, _sum(draws) - _sum(promotional), accounts, now)
+        _post(bill.invoice, draws, postings, now)
+        final.append(bill.invoice)
+    for invoice, number in zip(final, numbers(settings.INVOICE_NUMBER_PREFIX, len(final)), strict=True):
+        invoice.number = number
+    write(bills)
+    postings.write()
+    _hand_on(final, now)
+
+
+def _hand_on(invoices: Sequence[Invoice], now: dt.datetime) -> None:
+    """To whom it concerns that invoices are finalized: collecting, Stripe Tax, the wallet that was filled."""
+    insert([Collection(invoice=invoice, not_before=now) for invoice in invoices if invoice.amount_due])
+    for invoice in invoices:
+        if invoice.tax_reference:
+            intend("tax", invoice.customer, invoice=invoice, now=now)
+        if not invoice.amount_due:
+            wallets.invoice_paid(invoice, at=now)
 
 
 def void_invoice(invoice_id: uuid.UUID, *, reason: str, now: dt.datetime, at_stripe: bool = True) -> Invoice:
@@ -99,24 +132,18 @@ def void_invoice(invoice_id: uuid.UUID, *, reason: str, now: dt.datetime, at_str
         return invoice
 
 
-def subtotal_of(invoice: Invoice) -> int:
-    """What the lines of an invoice come to, in minor units."""
-    return invoice.lines.aggregate(sum=Sum("amount"))["sum"] or 0
-
-
-def _take_off(invoice: Invoice, promotional: Sequence[Draw]) -> None:
+def _take_off(bill: Bill, promotional: Sequence[Draw]) -> None:
     """One line for all promotional credit, after all others."""
     if not promotional:
         return
-    currency, amount = invoice.currency, _sum(promotional)
+    invoice, amount = bill.invoice, _sum(promotional)
     grants = [
-        {"grant": str(grant.pk), "name": grant.name, "amount": format_amount(given, currency)}
+        {"grant": str(grant.pk), "name": grant.name, "amount": format_amount(given, invoice.currency)}
         for grant, given in promotional
     ]
-    last = invoice.lines.aggregate(last=Max("position"))["last"]
-    InvoiceLine.objects.create(
+    line = InvoiceLine(
         invoice=invoice,
-        position=last + 1,
+        position=bill.lines[-1].position + 1,
         kind=LineKind.CREDIT,
         description="Promotional credit",
         quantity=1,
@@ -126,49 +153,38 @@ def _take_off(invoice: Invoice, promotional: Sequence[Draw]) -> None:
         period_end=invoice.period_end,
         details={"grants": grants},
     )
+    bill.lines.append(line)
     invoice.subtotal -= amount
 
 
-def _settle(invoice: Invoice, prepaid: int, now: dt.datetime) -> None:
-    """What remains to be paid when all credit is applied, and the number."""
+def _settle(invoice: Invoice, prepaid: int, accounts: Accounts, now: dt.datetime) -> None:
+    """What remains to be paid when all credit is applied."""
     assert invoice.tax is not None
     invoice.total = invoice.subtotal if invoice.tax_inclusive else invoice.subtotal + invoice.tax
     owed = max(invoice.total, 0)
-    # Asked for even where nothing is to be paid: it locks the accounts, and always before the sequence.
-    credit = credit_balance(invoice.customer, invoice.currency)
+    credit = accounts.of((invoice.customer_id, invoice.currency), AccountKind.CREDIT)
     invoice.prepaid_applied = prepaid
-    invoice.credit_applied = min(credit, owed - prepaid)
+    invoice.credit_applied = min(credit.credits - credit.debits, owed - prepaid)
     invoice.amount_due = owed - prepaid - invoice.credit_applied
-    invoice.number = next_number(settings.INVOICE_NUMBER_PREFIX)
     invoice.finalize_at, invoice.finalized_at = None, now
     invoice.status = InvoiceStatus.FINALIZED if invoice.amount_due else InvoiceStatus.PAID
     invoice.paid_at = None if invoice.amount_due else now
-    invoice.save()
-    if invoice.tax_reference:
-        intend("tax", invoice.customer, invoice=invoice, now=now)
 
 
-def _post(invoice: Invoice, draws: Sequence[Draw], now: dt.datetime) -> None:
+def _post(invoice: Invoice, draws: Sequence[Draw], postings: Postings, now: dt.datetime) -> None:
     """Into the ledger, under names that `void_invoice` mirrors."""
     assert invoice.tax is not None
-    sells_credit = invoice.kind == InvoiceKind.TOP_UP
-    _claim(
-        invoice, "total", AccountKind.PENDING if sells_credit else AccountKind.REVENUE, invoice.total - invoice.tax, now
-    )
-    _claim(invoice, "tax", AccountKind.TAX, invoice.tax, now)
+    source = AccountKind.PENDING if invoice.kind == InvoiceKind.TOP_UP else AccountKind.REVENUE  # it sells credit
+    for name, of, claim in (("total", source, invoice.total - invoice.tax), ("tax", AccountKind.TAX, invoice.tax)):
+        if claim > 0:
+            postings.book(invoice, name, debit=AccountKind.RECEIVABLE, credit=of, amount=claim, at=now)
+        else:  # we owe it to the customer
+            postings.book(invoice, name, debit=of, credit=AccountKind.CREDIT, amount=-claim, at=now)
     for grant, amount in draws:
         pays = AccountKind.PROMOTION if grant.kind == GrantKind.PROMOTIONAL else AccountKind.RECEIVABLE
-        book(invoice, f"grant:{grant.pk}", debit=grant, credit=pays, amount=amount, at=now)
+        postings.book(invoice, f"grant:{grant.pk}", debit=grant, credit=pays, amount=amount, at=now)
     credit, owed = AccountKind.CREDIT, AccountKind.RECEIVABLE
-    book(invoice, "credit", debit=credit, credit=owed, amount=invoice.credit_applied, at=now)
-
-
-def _claim(invoice: Invoice, name: str, source: Side, amount: int, now: dt.datetime) -> None:
-    """The customer owes us so much for this, or we owe it to the customer where it is less than nothing."""
-    if amount > 0:
-        book(invoice, name, debit=AccountKind.RECEIVABLE, credit=source, amount=amount, at=now)
-    else:
-        book(invoice, name, debit=source, credit=AccountKind.CREDIT, amount=-amount, at=now)
+    postings.book(invoice, "credit", debit=credit, credit=owed, amount=invoice.credit_applied, at=now)
 
 
 def _sum(draws: Sequence[Draw]) -> int:

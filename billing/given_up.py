@@ -4,24 +4,42 @@ A void invoice gives its claim up, unless another was issued in its place; a cre
 was given up is neither billed again nor, as it was never kept, given back when the period comes to less.
 """
 
+import uuid
 from collections.abc import Iterable
 
-from django.db.models import Q, Sum
+from django.db.models import BooleanField, OuterRef, Q, Subquery, Sum
+from django.db.models.expressions import RawSQL
 from django.db.models.functions import Coalesce
 
-from billing.models import PERIODIC_KINDS, InvoiceLine, InvoiceStatus
+from billing.models import PERIODIC_KINDS, CreditNoteLine, InvoiceLine, InvoiceStatus
 from plans.models import Subscription
 
+PeriodKey = tuple[uuid.UUID, int]
+"""The id of a subscription and the index of one of its periods."""
 REPLACED = Q(invoice__status=InvoiceStatus.VOID, invoice__reissued_as__isnull=False)
 """Lines of a void invoice in whose place another was issued."""
+OF_THESE_PERIODS = """(billing_invoiceline.subscription_id, billing_invoiceline.period_index) IN (
+    SELECT * FROM unnest(%s::uuid[], %s::int[]))"""
 
 
 def standing_lines(subscription: Subscription, index: int) -> list[InvoiceLine]:
     """All lines that bill a period or have given it up, oldest first; each knows what of it was `credited`."""
-    lines = InvoiceLine.objects.filter(subscription=subscription, period_index=index, kind__in=PERIODIC_KINDS)
-    credited = Coalesce(Sum("credit_note_lines__amount"), 0)
-    found = lines.exclude(REPLACED).select_related("invoice", "phase").annotate(credited=credited)
-    return list(found.order_by("invoice__created_at", "invoice_id", "position"))
+    period = (subscription.pk, index)
+    return standing_lines_of([period])[period]
+
+
+def standing_lines_of(periods: Iterable[PeriodKey]) -> dict[PeriodKey, list[InvoiceLine]]:
+    """The same for several periods."""
+    standing: dict[PeriodKey, list[InvoiceLine]] = {period: [] for period in periods}
+    wanted = RawSQL(OF_THESE_PERIODS, [[pk for pk, _ in standing], [index for _, index in standing]], BooleanField())
+    lines = InvoiceLine.objects.filter(wanted, kind__in=PERIODIC_KINDS).exclude(REPLACED)
+    notes = CreditNoteLine.objects.filter(invoice_line=OuterRef("pk")).order_by().values("invoice_line")
+    credited = Coalesce(Subquery(notes.annotate(sum=Sum("amount")).values("sum")), 0)
+    found = lines.select_related("invoice").annotate(credited=credited)
+    for line in found.order_by("invoice__created_at", "invoice_id", "position"):
+        assert line.subscription_id is not None and line.period_index is not None
+        standing[line.subscription_id, line.period_index].append(line)
+    return standing
 
 
 def given_up(line: InvoiceLine) -> int:

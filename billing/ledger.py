@@ -1,13 +1,9 @@
 """Where is the money? Double entry, append-only: one transfer is one row with a debited and a credited account.
 
-`transfer` is the only way money moves. Its key says why, so that doing it twice moves it once. A customer has one plain
-account of each kind in a currency, and one account for each of its grants. An overdraft of what we owe a customer or of
-a grant, a payment of more than it owes, or a transfer between two customers or currencies is impossible by constraints
-and a trigger.
-
-Whoever moves a customer's money locks first all of its plain accounts in that currency, in the order of their ids, and
-then the accounts of the grants it needs, in the order of theirs. So two transactions queue before the first lock and
-cannot deadlock, whatever they move. Rows that are locked besides come before them (invoices, rules) or after (grants).
+`transfer` and `Postings` are the only ways money moves. A transfer's key says why it is made, so that doing it twice
+moves it once. An overdraft of what we owe a customer or of a grant, a payment of more than it owes, or a transfer
+between two customers or currencies is impossible by constraints and a trigger. `billing.accounts` says how accounts are
+locked.
 """
 
 import datetime as dt
@@ -15,15 +11,29 @@ import uuid
 from collections.abc import Iterable, Sequence
 
 from django.db import IntegrityError, transaction
-from django.db.models import F
 
+from billing.accounts import PLAIN_KINDS, Accounts, Owner, Side
+from billing.copying import insert
 from billing.models import Account, AccountKind, CreditNote, Grant, Invoice, Transfer
 from plans.models import Customer
 
-Side = AccountKind | Grant
-"""An account of the customer: the plain one of a kind, or that of a grant."""
-
-PLAIN_KINDS = tuple(kind for kind in AccountKind if kind != AccountKind.GRANT)
+__all__ = [
+    "PLAIN_KINDS",
+    "Overdrawn",
+    "Postings",
+    "Side",
+    "TransferDiffers",
+    "balance",
+    "book",
+    "credit_balance",
+    "grant_balances",
+    "hold",
+    "left_on",
+    "open_account",
+    "receivable",
+    "reverse",
+    "transfer",
+]
 
 
 class Overdrawn(Exception):
@@ -47,21 +57,46 @@ def transfer(
     at: dt.datetime,
 ) -> bool:
     """Move `amount` minor units once; returns whether it was moved now. Raises Overdrawn, TransferDiffers."""
-    debited, credited = _locked_accounts(customer, currency, debit, credit)
-    moved = {"debit": debited, "credit": credited, "amount": amount}
+    owner = (customer.pk, currency)
+    accounts = _locked(owner, debit, credit)
+    debited, credited = accounts.of(owner, debit), accounts.of(owner, credit)
+    moved = {"debit_id": debited.id, "credit_id": credited.id, "amount": amount}
     reasons = {"invoice": invoice, "credit_note": credit_note}
     with transaction.atomic():
-        entry, created = Transfer.objects.get_or_create(key=key, defaults={**moved, **reasons, "posted_at": at})
+        made, created = Transfer.objects.get_or_create(key=key, defaults={**moved, **reasons, "posted_at": at})
         if not created:
-            if (entry.debit_id, entry.credit_id, entry.amount) != (debited.pk, credited.pk, amount):
+            if (made.debit_id, made.credit_id, made.amount) != (debited.id, credited.id, amount):
                 raise TransferDiffers(key)
             return False
+        accounts.move(amount, debit=debited, credit=credited)
         try:
-            Account.objects.filter(pk=debited.pk).update(debits=F("debits") + amount)
-            Account.objects.filter(pk=credited.pk).update(credits=F("credits") + amount)
+            accounts.write()
         except IntegrityError as error:
             raise Overdrawn(f"{key}: {amount} {currency} from {credit} to {debit} of {customer.key}") from error
         return True
+
+
+class Postings:
+    """Transfers of new invoices, made together: moved at once on accounts that are held, written in the end."""
+
+    def __init__(self, accounts: Accounts) -> None:
+        self._accounts = accounts
+        self._transfers: list[Transfer] = []
+
+    def book(self, invoice: Invoice, name: str, *, debit: Side, credit: Side, amount: int, at: dt.datetime) -> None:
+        """As `ledger.book`."""
+        if not amount:
+            return
+        owner = (invoice.customer_id, invoice.currency)
+        debited, credited = self._accounts.of(owner, debit), self._accounts.of(owner, credit)
+        self._accounts.move(amount, debit=debited, credit=credited)
+        made = {"debit_id": debited.id, "credit_id": credited.id, "amount": amount, "posted_at": at}
+        self._transfers.append(Transfer(key=_key(invoice, name), invoice=invoice, **made))
+
+    def write(self) -> None:
+        """Write what was booked, once; the invoices are there."""
+        insert(self._transfers)
+        self._accounts.write()
 
 
 def book(invoice: Invoice, name: str, *, debit: Side, credit: Side, amount: int, at: dt.datetime) -> None:
@@ -101,21 +136,28 @@ def _side(account: Account) -> Side:
 
 
 def hold(customer: Customer, currency: str) -> None:
-    """Lock the customer's plain accounts until the transaction ends: nobody else moves its money meanwhile."""
-    _locked_accounts(customer, currency)
+    """Lock the customer's accounts until the transaction ends: nobody else moves its money meanwhile."""
+    _locked((customer.pk, currency))
 
 
 def credit_balance(customer: Customer, currency: str) -> int:
-    """What we owe the customer, in minor units; locks the account, so that it can be spent."""
-    (account,) = _locked_accounts(customer, currency, AccountKind.CREDIT)
+    """What we owe the customer, in minor units; locks its accounts, so that it can be spent."""
+    owner = (customer.pk, currency)
+    account = _locked(owner).of(owner, AccountKind.CREDIT)
     return account.credits - account.debits
 
 
 def grant_balances(customer: Customer, currency: str, grants: Iterable[Grant]) -> dict[uuid.UUID, int]:
-    """What is left of the customer's grants, in minor units by id; locks their accounts, so that it can be spent."""
-    wanted = list(grants)
-    accounts = _locked_accounts(customer, currency, *wanted)
-    return {grant.pk: account.credits - account.debits for grant, account in zip(wanted, accounts, strict=True)}
+    """What is left of the customer's grants, in minor units by id; locks its accounts, so that it can be spent."""
+    wanted, owner = list(grants), (customer.pk, currency)
+    accounts = _locked(owner, *wanted)
+    return {grant.pk: left_on(accounts, grant) for grant in wanted}
+
+
+def left_on(accounts: Accounts, grant: Grant) -> int:
+    """What is left of a grant on accounts that are locked, in minor units."""
+    account = accounts.of((grant.customer_id, grant.currency), grant)
+    return account.credits - account.debits
 
 
 def receivable(customer: Customer, currency: str) -> int:
@@ -134,29 +176,7 @@ def open_account(grant: Grant) -> None:
     Account.objects.create(customer_id=grant.customer_id, kind=AccountKind.GRANT, currency=grant.currency, grant=grant)
 
 
-def _locked_accounts(customer: Customer, currency: str, *sides: Side) -> list[Account]:
-    """The customer's accounts on these sides, locked until the transaction ends; in the order that the module names."""
-    by_kind = _lock_plain(customer, currency)
-    if len(by_kind) < len(PLAIN_KINDS):
-        _create_missing(customer, currency)
-        by_kind = _lock_plain(customer, currency)
-    by_grant = _lock_grants([side for side in sides if isinstance(side, Grant)])
-    return [by_grant[side.pk] if isinstance(side, Grant) else by_kind[side] for side in sides]
-
-
-def _lock_plain(customer: Customer, currency: str) -> dict[str, Account]:
-    rows = Account.objects.filter(customer=customer, currency=currency, grant=None)
-    return {account.kind: account for account in rows.order_by("pk").select_for_update()}
-
-
-def _lock_grants(grants: Sequence[Grant]) -> dict[uuid.UUID | None, Account]:
-    if not grants:
-        return {}
-    rows = Account.objects.filter(grant__in=grants).order_by("pk").select_for_update()
-    return {account.grant_id: account for account in rows}
-
-
-def _create_missing(customer: Customer, currency: str) -> None:
-    Account.objects.bulk_create(
-        [Account(customer=customer, kind=kind, currency=currency) for kind in PLAIN_KINDS], ignore_conflicts=True
-    )
+def _locked(owner: Owner, *sides: Side) -> Accounts:
+    accounts = Accounts([owner])
+    accounts.read_grants(side for side in sides if isinstance(side, Grant))
+    return accounts

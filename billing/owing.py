@@ -6,10 +6,12 @@ here, and here asks `plans.period_bill`.
 
 import datetime as dt
 import uuid
+from collections.abc import Iterator
 from typing import NamedTuple, Protocol
 
-from billing.coupons import discounts_for
-from metering.reading import count_settled
+from billing.coupons import discounts_in
+from billing.records import Records
+from metering.counting import Span
 from plans.meters import Meters, meters_of
 from plans.models import Subscription
 from plans.period_bill import NOTHING_ROLLED, Layers, PeriodBill, Segment, bill_period
@@ -39,26 +41,43 @@ class Owed(NamedTuple):
         return self.bill.total
 
 
-def owed_for(subscription: Subscription, period: BillingPeriod, *, count: Count = count_settled) -> Owed:
-    """All that a period comes to, as it is counted today; for one that is over, or for the running bill."""
+def owed_for(
+    subscription: Subscription, period: BillingPeriod, *, records: Records | None = None, count: Count | None = None
+) -> Owed:
+    """All that a period comes to, as it is counted today; for one that is over, or for the running bill.
+
+    Conversations are counted as `records` have them (by themselves they read what they are asked for), or by `count`.
+    """
+    records = Records() if records is None else records
     parts = parts_of(subscription, period)
-    counts = _counted(subscription, parts, count)
+    counts = _counted(subscription, parts, count or records.count)
     bill = bill_period(
         _segments(parts, counts),
         period.whole,
-        discounts=discounts_for(subscription, period.index),
-        rolled=_rolled_into(subscription, period),
+        discounts=discounts_in(records.redemptions(subscription), period.index),
+        rolled=_rolled_into(subscription, period, records),
     )
     return Owed(period, parts, counts, bill)
 
 
-def owed_in_advance(subscription: Subscription, period: BillingPeriod, *, as_of: dt.datetime) -> Owed:
+def owed_in_advance(
+    subscription: Subscription, period: BillingPeriod, *, as_of: dt.datetime, records: Records | None = None
+) -> Owed:
     """The base fees of a period, less discounts on them, as the agreement stands at an instant."""
+    records = Records() if records is None else records
     parts = parts_of(subscription, period, as_of=as_of)
     counts: list[dict[str, int]] = [{} for _ in parts]
-    discounts = discounts_for(subscription, period.index)
+    discounts = discounts_in(records.redemptions(subscription), period.index)
     bill = bill_period(_segments(parts, counts), period.whole, discounts=discounts, complete=False)
     return Owed(period, parts, counts, bill)
+
+
+def counted_for(subscription: Subscription, period: BillingPeriod) -> Iterator[Span]:
+    """The spans that `owed_for` asks the records about."""
+    for index in range(period.index + 1) if rolls_over(subscription) else [period.index]:
+        each = period if index == period.index else _earlier(subscription, index)
+        for part in parts_of(subscription, each):
+            yield Span(subscription.customer_id, part.start, part.end, meters_of(part.terms, subscription.timezone))
 
 
 def rolls_over(subscription: Subscription) -> bool:
@@ -66,18 +85,23 @@ def rolls_over(subscription: Subscription) -> bool:
     return any(terms_of(phase.plan_version).rollover for phase in phases_of(subscription))
 
 
-def _rolled_into(subscription: Subscription, period: BillingPeriod) -> Layers:
+def _rolled_into(subscription: Subscription, period: BillingPeriod, records: Records) -> Layers:
     """What earlier periods left unused and the agreement carries over: they are all counted anew, from the first."""
     rolled = NOTHING_ROLLED
     if not rolls_over(subscription):
         return rolled
     for index in range(period.index):
-        earlier = period_of(subscription, index)
-        assert earlier is not None
+        earlier = _earlier(subscription, index)
         parts = parts_of(subscription, earlier)
-        counts = _counted(subscription, parts, count_settled)
+        counts = _counted(subscription, parts, records.count)
         rolled = bill_period(_segments(parts, counts), earlier.whole, rolled=rolled).rolled
     return rolled
+
+
+def _earlier(subscription: Subscription, index: int) -> BillingPeriod:
+    period = period_of(subscription, index)
+    assert period is not None
+    return period
 
 
 def _counted(subscription: Subscription, parts: list[Part], count: Count) -> list[dict[str, int]]:

@@ -16,6 +16,7 @@ from billing.editing import add_discount, add_line, is_manual
 from billing.finalizing import InvoiceNotVoidable, void_invoice
 from billing.manual_discounts import NothingToDiscount, allocation_of
 from billing.models import BillingSchedule, Invoice, InvoiceKind, InvoiceLine, LineKind
+from metering.catching_up import catch_up
 from metering.models import MeterReading
 from metering.settling import settle_customers
 from metering.usage_lock import take_usage_lock
@@ -28,7 +29,7 @@ def reissue(invoice_id: uuid.UUID, *, reason: str, now: dt.datetime) -> Invoice:
         if invoice.kind == InvoiceKind.TOP_UP:
             raise InvoiceNotVoidable(f"invoice {invoice} sells credit: void it, and sell anew")
         _hold_billing(invoice.customer_id)
-        _settle_what_was_read(invoice.customer_id)
+        _settle_what_was_read(invoice.customer_id, now)
         voided = void_invoice(invoice_id, reason=reason, now=now)
         draft = _one_off_again(voided, now) if voided.subscription_id is None else draft_again(voided, now=now)
         _copy_manual_lines(voided, draft, now)
@@ -41,9 +42,10 @@ def _hold_billing(customer_id: uuid.UUID) -> None:
     list(schedules.select_for_update(of=["self"]))
 
 
-def _settle_what_was_read(customer_id: uuid.UUID) -> None:
+def _settle_what_was_read(customer_id: uuid.UUID, now: dt.datetime) -> None:
     """What came in late for periods that were counted before is counted now; the late days wait for the next bill."""
     take_usage_lock(customer_id)
+    catch_up([customer_id], now=now)
     reading = MeterReading.objects.filter(customer=customer_id).first()
     if reading is not None:
         settle_customers([customer_id], as_of=reading.read_to)

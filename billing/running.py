@@ -5,22 +5,35 @@ import math
 import uuid
 from collections.abc import Mapping
 from fractions import Fraction
+from functools import lru_cache
 from typing import NamedTuple
 
-from billing.models import BillingSchedule
+from django.db import connection
+
+from billing.models import BillingSchedule, Redemption
 from billing.owing import Owed, owed_for
+from billing.records import Records
+from metering.catching_up import catch_up
+from metering.counting import Span
 from metering.reading import added, count_open, count_settled
+from metering.watching import Running, going_on, watch_if_many
 from plans.calendar import Period
-from plans.meters import Meters, meters_of
-from plans.models import Customer, Subscription
+from plans.meters import EVERYTHING, Meters, meters_of
+from plans.models import Customer, PlanVersion, Subscription, SubscriptionPhase
 from plans.periods import Agreement, agreement_at, period_of
 from plans.pricing import PricedTier
-from plans.proration import Span
+from plans.proration import Span as Stretch
 from plans.subscribing import live_subscription
 
 PACE_TAKES = dt.timedelta(days=1)
 """Less of a period says nothing about its pace: what settles in its first minutes began in the period before."""
 MICROSECOND = dt.timedelta(microseconds=1)
+LIVE = """
+SELECT * FROM plans_subscription
+WHERE customer_id = %(customer)s AND starts_at <= %(now)s AND (ends_at IS NULL OR ends_at > %(now)s)
+ORDER BY starts_at DESC LIMIT 1"""
+PHASES = "SELECT * FROM plans_subscriptionphase WHERE subscription_id = %s ORDER BY starts_at, id"
+ANY_REDEMPTION = "SELECT FROM billing_redemption WHERE subscription_id = %s LIMIT 1"
 
 
 class NotSubscribed(Exception):
@@ -30,13 +43,14 @@ class NotSubscribed(Exception):
 class RunningBill(NamedTuple):
     """The period so far. `open_counts` are conversations going on, by the tier they would get if they settled now.
 
-    `forecast` is what the period comes to if its rest goes like the part that is over, and at least what it comes to
-    when those going on have settled.
+    Or, where they are many, would have got at `open_as_of`, a moment ago. `forecast` is what the period comes to if its
+    rest goes like the part that is over, and at least what it comes to when those going on have settled.
     """
 
     agreed: Agreement
     owed: Owed
     open_counts: dict[str, int]
+    open_as_of: dt.datetime
     forecast: Owed
 
     @property
@@ -57,14 +71,47 @@ class RunningBill(NamedTuple):
 
 def running_bill(customer: Customer, *, now: dt.datetime) -> RunningBill:
     """The running bill of a customer. Raises NotSubscribed."""
-    subscription = live_subscription(customer, at=now)
-    if subscription is None:
+    agreed = agreement_now(customer, now)
+    if agreed is None:
         raise NotSubscribed(f"{customer.key} has no subscription")
-    agreed = agreement_at(subscription, now)
-    so_far = owed_for(subscription, agreed.period, count=_CountAsOf(now))
-    going_on = count_open(customer.id, now, agreed.period.end, meters=meters_of(agreed.terms, subscription.timezone))
-    forecast = owed_for(subscription, agreed.period, count=_Forecast(now, going_on))
-    return RunningBill(agreed, so_far, going_on, forecast)
+    catch_up([customer.id], now=now)
+    asked = running_usage(agreed)
+    still_open = going_on(asked, now=now)
+    records = CountsAsOf(now, settled_alone=not still_open.live)
+    so_far = owed_for(agreed.subscription, agreed.period, records=records)
+    watch_if_many(asked, still_open, sum(sum(counts.values()) for counts in so_far.counts), now=now)
+    forecast = owed_for(
+        agreed.subscription, agreed.period, records=records, count=_Forecast(records, still_open.counts)
+    )
+    return RunningBill(agreed, so_far, still_open.counts, still_open.as_of, forecast)
+
+
+def agreement_now(customer: Customer, now: dt.datetime) -> Agreement | None:
+    """What is agreed with a customer at this instant, if anything is: `agreement_at` its `live_subscription`.
+
+    Read by hand, and the versions of plans, which are frozen, from memory: for the ORM to make its queries would take
+    as long as all the rest of a read.
+    """
+    subscription = next(iter(Subscription.objects.raw(LIVE, {"customer": customer.pk, "now": now})), None)
+    if subscription is None:
+        return None
+    phases = list(SubscriptionPhase.objects.raw(PHASES, [subscription.pk]))
+    for phase in phases:
+        phase.subscription, phase.plan_version = subscription, _frozen(phase.plan_version_id)
+    subscription._prefetched_objects_cache = {"phases": phases}  # type: ignore[attr-defined]
+    return agreement_at(subscription, now)
+
+
+@lru_cache(maxsize=1024)
+def _frozen(version_id: uuid.UUID) -> PlanVersion:
+    return PlanVersion.objects.select_related("plan", "tier_scheme").get(pk=version_id)
+
+
+def running_usage(agreed: Agreement) -> Running:
+    """What to ask metering about the running period, as it is agreed."""
+    subscription, held = agreed.subscription, agreed.period
+    meters = meters_of(agreed.terms, subscription.timezone)
+    return Running(subscription.customer_id, held.start, held.end, meters)
 
 
 def unbilled(customer: Customer, *, now: dt.datetime) -> int:
@@ -81,38 +128,58 @@ def unbilled(customer: Customer, *, now: dt.datetime) -> int:
 def _usage_of(subscription: Subscription, index: int, now: dt.datetime) -> int:
     period = period_of(subscription, index)
     assert period is not None
-    charges = owed_for(subscription, period, count=_CountAsOf(now)).bill.charges
+    charges = owed_for(subscription, period, records=CountsAsOf(now)).bill.charges
     return max(sum(charge.amount for charge in charges if charge.kind == "usage"), 0)
 
 
-class _CountAsOf:
-    """Conversations that have settled by now, also where no sweep has noticed yet."""
+class CountsAsOf(Records):
+    """Conversations that have settled by now, also where no sweep has noticed yet; each span is counted once.
 
-    def __init__(self, now: dt.datetime) -> None:
+    `settled_alone`: nothing is due, or it is only moments since, and not worth looking for among very many.
+    """
+
+    def __init__(self, now: dt.datetime, *, settled_alone: bool = False) -> None:
+        super().__init__()
         self.now = now
+        self._settled_alone = settled_alone
+        self._counted: dict[Span, dict[str, int]] = {}
+        self._redeemed: bool | None = None
 
-    def __call__(
-        self, customer_id: uuid.UUID, start: dt.datetime, end: dt.datetime, *, meters: Meters
+    def redemptions(self, subscription: Subscription) -> list[Redemption]:
+        """As the records have them; whether there are any at all is asked first, because it costs a tenth."""
+        if self._redeemed is None:
+            with connection.cursor() as cursor:
+                cursor.execute(ANY_REDEMPTION, [subscription.pk])
+                self._redeemed = cursor.fetchone() is not None
+        return super().redemptions(subscription) if self._redeemed else []
+
+    def count(
+        self, customer_id: uuid.UUID, start: dt.datetime, end: dt.datetime, *, meters: Meters = EVERYTHING
     ) -> dict[str, int]:
-        due = count_open(customer_id, start, min(end, self.now), meters=meters) if start < self.now else {}
-        return added(count_settled(customer_id, start, end, meters=meters), due)
+        """As `metering.reading.count_settled`, and what is due."""
+        span = Span(customer_id, start, end, meters)
+        if span not in self._counted:
+            until = start if self._settled_alone else min(end, self.now)
+            due = count_open(customer_id, start, until, meters=meters)
+            self._counted[span] = added(count_settled(customer_id, start, end, meters=meters), due)
+        return self._counted[span]
 
 
-class _Forecast(_CountAsOf):
+class _Forecast:
     """What a part of the period comes to at its end: what is over stays, what is running goes on at its pace."""
 
-    def __init__(self, now: dt.datetime, going_on: Mapping[str, int]) -> None:
-        super().__init__(now)
+    def __init__(self, so_far: CountsAsOf, going_on: Mapping[str, int]) -> None:
+        self.so_far = so_far
         self.going_on = dict(going_on)
 
     def __call__(
         self, customer_id: uuid.UUID, start: dt.datetime, end: dt.datetime, *, meters: Meters
     ) -> dict[str, int]:
-        counts = super().__call__(customer_id, start, end, meters=meters)
-        return forecast(counts, self.going_on, Period(0, start, end), self.now) if start <= self.now < end else counts
+        counts, now = self.so_far.count(customer_id, start, end, meters=meters), self.so_far.now
+        return forecast(counts, self.going_on, Period(0, start, end), now) if start <= now < end else counts
 
 
-def forecast(counts: dict[str, int], going_on: dict[str, int], span: Span, now: dt.datetime) -> dict[str, int]:
+def forecast(counts: dict[str, int], going_on: dict[str, int], span: Stretch, now: dt.datetime) -> dict[str, int]:
     """The counts at the end of a span if the rest of it goes on at the pace so far, rounded up."""
     whole = span.end - span.start
     pace = Fraction(whole // MICROSECOND, min(max(now - span.start, PACE_TAKES), whole) // MICROSECOND)

@@ -19,7 +19,8 @@ import stripe
 from django.db import transaction
 
 from billing import wallets
-from billing.finalizing import finalize_invoice, subtotal_of
+from billing.bills import subtotal_of
+from billing.finalizing import finalize_invoice
 from billing.models import GrantKind, Invoice, InvoiceStatus, StripeCall
 from billing.stripe_gateway import StripeRefused, StripeUnavailable, ask, once, retry_delay, stripe_client
 from billing.stripe_steps import ensure_customer
@@ -113,7 +114,7 @@ def _to_be_taxed(draft_id: uuid.UUID, answers: dict[int, Answer], now: dt.dateti
         draft = drafts.select_for_update(of=["self"]).first()
         if draft is None:
             return None
-        subtotal = subtotal_of(draft)
+        subtotal = subtotal_of(draft.lines.all())
         draws = wallets.draws_for(draft, subtotal, partial(_gross, answers), now)
         return subtotal - sum(amount for grant, amount in draws if grant.kind == GrantKind.PROMOTIONAL)
 

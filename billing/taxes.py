@@ -45,22 +45,32 @@ class Taxing(NamedTuple):
     apply: Callable[[int], bool]
 
 
-def taxing_of(invoice: Invoice, *, now: dt.datetime) -> Taxing:
+Rates = dict[str, TaxRate]
+"""The rate in force by country; that of "" is for all others."""
+
+
+def rates_in_force(now: dt.datetime) -> Rates:
+    """The seller's own rates: the newest of each country that has begun; none where others see to the tax."""
+    if settings.TAX != "fixed":
+        return {}
+    return {rate.country: rate for rate in TaxRate.objects.filter(starts_at__lte=now).order_by("starts_at")}
+
+
+def taxing_of(invoice: Invoice, rates: Rates) -> Taxing:
     """How a draft would be taxed if it were finalized now. A top-up is not taxed: what it pays for will be."""
     if settings.TAX == "stripe" and invoice.kind != InvoiceKind.TOP_UP:
         return Taxing(partial(_gross_at_stripe, invoice), partial(_apply_stripes, invoice))
-    tax = NO_TAX if invoice.kind == InvoiceKind.TOP_UP else tax_of(invoice.customer, now=now)
+    tax = NO_TAX if invoice.kind == InvoiceKind.TOP_UP else tax_of(invoice.customer, rates)
     return Taxing(lambda subtotal: gross_of(tax, subtotal, invoice.currency), partial(_apply, invoice, tax))
 
 
-def tax_of(customer: Customer, *, now: dt.datetime) -> Tax:
-    """The seller's own tax for a customer: the newest rate that has begun for its country, else for all countries."""
+def tax_of(customer: Customer, rates: Rates) -> Tax:
+    """The seller's own tax for a customer: by the rate for its country, else by that for all countries."""
     if settings.TAX != "fixed" or customer.tax_exempt == TaxExempt.EXEMPT:
         return NO_TAX
     if customer.tax_exempt == TaxExempt.REVERSE:
         return REVERSE_CHARGE
-    begun = TaxRate.objects.filter(starts_at__lte=now, country__in=["", customer.country])
-    rate = begun.order_by("-country", "-starts_at").first()
+    rate = rates.get(customer.country) or rates.get("")
     return NO_TAX if rate is None else Tax(rate.name, rate.percent, rate.inclusive)
 
 

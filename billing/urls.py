@@ -6,6 +6,7 @@ from billing.views import (
     coupons,
     credit_notes,
     drafts,
+    entitlements,
     invoice_files,
     invoices,
     subscription_changes,
@@ -16,6 +17,7 @@ from billing.views import (
 
 urlpatterns = [
     path("customers/<path:key>/usage", usage.Usage.as_view()),
+    path("customers/<path:key>/entitlement", entitlements.CustomerEntitlement.as_view()),
     path("quotes", usage.Quotes.as_view()),
     path("subscriptions/<uuid:subscription_id>/change", subscription_changes.ChangedPlan.as_view()),
     path("subscriptions/<uuid:subscription_id>/unschedule", subscription_changes.UnscheduledChange.as_view()),

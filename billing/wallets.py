@@ -6,13 +6,16 @@ is the balance of its account; nothing here is counted twice or stored beside th
 """
 
 import datetime as dt
-from collections.abc import Callable
+import uuid
+from collections import defaultdict
+from collections.abc import Callable, Iterable, Sequence
 from typing import NamedTuple
 
 from django.db.models import Exists, F, Max, OuterRef, Q, QuerySet, Subquery, Sum
 from django.db.models.functions import Coalesce
 
 from billing import ledger
+from billing.accounts import Accounts
 from billing.models import (
     AccountKind,
     BillingSchedule,
@@ -47,26 +50,53 @@ def draws_for(
 ) -> list[tuple[Grant, int]]:
     """How much each grant gives towards a draft, in the order in which they burn; minor units.
 
-    `gross` turns a subtotal into what is to be paid for it with tax. Locks the customer's accounts and those of the
-    grants until the transaction ends, so that what is drawn is there when it is booked.
+    `gross` turns a subtotal into what is to be paid for it with tax. Locks the customer's accounts until the
+    transaction ends, so that what is drawn is there when it is booked.
     """
-    if invoice.kind == InvoiceKind.TOP_UP:
-        return []
-    ledger.hold(invoice.customer, invoice.currency)
-    grants = {grant.pk: grant for grant in usable_for(invoice, now=now).filter(FILLED)}
-    balances = ledger.grant_balances(invoice.customer, invoice.currency, grants.values())
-    purses = [_purse(grant, balances[grant.pk]) for grant in grants.values()]
-    drawn = draw(purses, subtotal, gross, unit=smallest_charge(invoice.currency))
-    return [(grants[purse.id], amount) for purse, amount in drawn]
+    accounts = Accounts([(invoice.customer_id, invoice.currency)])
+    return draw_on(accounts, grants_for([invoice], accounts, now=now)[invoice], subtotal, gross)
+
+
+def grants_for(invoices: Sequence[Invoice], accounts: Accounts, *, now: dt.datetime) -> dict[Invoice, list[Grant]]:
+    """By draft, the grants that may pay it and have something left; their accounts are read."""
+    customers = {invoice.customer_id for invoice in invoices if invoice.kind != InvoiceKind.TOP_UP}
+    grants: dict[uuid.UUID, list[Grant]] = defaultdict(list)
+    for grant in _in_force().filter(FILLED, customer__in=customers):
+        grants[grant.customer_id].append(grant)
+    accounts.read_grants(grant for held in grants.values() for grant in held)
+    return {
+        invoice: [
+            grant
+            for grant in grants.get(invoice.customer_id, ())
+            if invoice.kind != InvoiceKind.TOP_UP and may_pay(grant, invoice, now=now)
+        ]
+        for invoice in invoices
+    }
+
+
+def draw_on(
+    accounts: Accounts, grants: Iterable[Grant], subtotal: int, gross: Callable[[int], int]
+) -> list[tuple[Grant, int]]:
+    """How much each of a customer's grants gives towards a subtotal; as `draws_for`."""
+    by_id = {grant.pk: grant for grant in grants}
+    purses = [_purse(grant, ledger.left_on(accounts, grant)) for grant in by_id.values()]
+    unit = smallest_charge(next(iter(by_id.values())).currency) if by_id else 1
+    return [(by_id[purse.id], amount) for purse, amount in draw(purses, subtotal, gross, unit=unit)]
 
 
 def usable_for(invoice: Invoice, *, now: dt.datetime) -> QuerySet[Grant]:
     """The grants that may pay an invoice that is finalized `now`, if anything is left of them."""
+    grants = in_force(invoice.customer)
+    return grants.filter(pk__in=[grant.pk for grant in grants if may_pay(grant, invoice, now=now)])
+
+
+def may_pay(grant: Grant, invoice: Invoice, *, now: dt.datetime) -> bool:
+    """Whether a grant of the customer that is in force was valid when it had to be, to pay an invoice."""
     if invoice.kind in BILLED_AT_ONCE:
-        begun, since = Q(effective_at__lte=now), _first_drafted(invoice)
+        begun, since = grant.effective_at <= now, _first_drafted(invoice)
     else:
-        begun, since = Q(effective_at__lt=invoice.period_end), invoice.period_start
-    return in_force(invoice.customer).filter(begun, not_expired(since))
+        begun, since = grant.effective_at < invoice.period_end, invoice.period_start
+    return begun and (grant.expires_at is None or grant.expires_at > since)
 
 
 def _first_drafted(invoice: Invoice) -> dt.datetime:
@@ -78,7 +108,11 @@ def _first_drafted(invoice: Invoice) -> dt.datetime:
 
 def in_force(customer: Customer) -> QuerySet[Grant]:
     """The customer's grants that are paid for (or a present) and not void, expired ones among them."""
-    grants = Grant.objects.filter(customer=customer, currency=customer.currency)
+    return _in_force().filter(customer=customer)
+
+
+def _in_force() -> QuerySet[Grant]:
+    grants = Grant.objects.filter(currency=F("customer__currency"))
     return grants.filter(usable_at__isnull=False, voided_at=None)
 
 

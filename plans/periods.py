@@ -91,7 +91,8 @@ class _Stretch(NamedTuple):
 
 def phases_of(subscription: Subscription) -> list[SubscriptionPhase]:
     """The phases that were or will be in force, oldest first; those replaced before they began are left out."""
-    prefetch_related_objects([subscription], WITH_PHASES)  # once for a subscription; it is asked for every period
+    if "phases" not in getattr(subscription, "_prefetched_objects_cache", ()):  # it is asked several times a period
+        prefetch_related_objects([subscription], WITH_PHASES)
     return [phase for phase in subscription.phases.all() if phase.ends_at is None or phase.ends_at > phase.starts_at]
 
 

@@ -18,11 +18,17 @@ PAGE = 500
 
 def schedules() -> Iterator[BillingSchedule]:
     """Every scheduled subscription, with its customer and phases."""
+    for page in schedules_by_page():
+        yield from page
+
+
+def schedules_by_page() -> Iterator[list[BillingSchedule]]:
+    """The same, for whoever reads more about many at once."""
     rows = BillingSchedule.objects.select_related("subscription__customer").order_by("pk")
     last: uuid.UUID | None = None
     while page := list((rows if last is None else rows.filter(pk__gt=last))[:PAGE]):
         prefetch_related_objects([schedule.subscription for schedule in page], WITH_PHASES)
-        yield from page
+        yield page
         last = page[-1].pk
 
 

@@ -122,12 +122,12 @@ WHERE c.settled_at IS NULL AND c.settles_at < %(now)s - interval '1 hour'
   AND c.folded_at < %(now)s - interval '1 hour'
 """
 TALLIED = f"""
-SELECT customer.key AS customer, c.hour, tallied, counted FROM metering_tally c {CUSTOMER}
+SELECT customer.key AS customer, c.hours, c.start, tallied, counted FROM metering_tally c {CUSTOMER}
 CROSS JOIN LATERAL (SELECT
     ARRAY(SELECT (tier, outcome, count)::text FROM unnest(c.tiers, c.outcomes, c.counts) each (tier, outcome, count)
         ORDER BY 1) AS tallied,
     ARRAY(SELECT (s.tier, s.outcome, count(*))::text FROM metering_conversation s WHERE s.customer_id = c.customer_id
-        AND s.settled_at >= c.hour AND s.settled_at < c.hour + interval '1 hour'
+        AND s.settled_at >= c.start AND s.settled_at < c.start + c.hours * interval '1 hour'
         GROUP BY s.tier, s.outcome ORDER BY 1) AS counted) figures
 WHERE tallied <> counted
 """
@@ -185,8 +185,8 @@ CONVERSATIONS = (
         UNSETTLED,
     ),
     Invariant(
-        "tally_is_what_settled_in_its_hour",
-        "Where the conversations of an hour are tallied, the tally is what is counted.",
+        "tally_is_what_settled_in_its_time",
+        "Where the conversations of an hour or a day are tallied, the tally is what is counted.",
         TALLIED,
     ),
 )

@@ -72,7 +72,7 @@ WAITING = """
 SELECT q.customer_key AS customer, q.event_id, q.received_at, customer.created_at AS customer_since
 FROM metering_quarantinedevent q
 JOIN plans_customer customer ON customer.key = q.customer_key AND customer.erased_at IS NULL
-WHERE q.released_at IS NULL AND q.refused_at IS NULL
+WHERE q.released_at IS NULL AND q.refused_at IS NULL AND q.discarded_at IS NULL
   AND greatest(q.received_at, customer.created_at) < %(now)s - interval '1 hour'
 """
 

@@ -1,18 +1,20 @@
 """Is every period of a subscription invoiced once, for the time the calendar gives it, and soon after it is over?"""
 
 import datetime as dt
+import uuid
+from collections import defaultdict
 from collections.abc import Iterator
 
 from django.db.models import F
 
-from billing.billing import next_step
-from billing.books.agreed import schedules
+from billing.books.agreed import schedules, schedules_by_page
 from billing.books.invariant import Invariant, Row
-from billing.given_up import standing_lines, still_to_bill
+from billing.fee_lines import FEE_KINDS
+from billing.given_up import still_to_bill
 from billing.models import BillingSchedule, Invoice, InvoiceKind, InvoiceLine
 from billing.owing import owed_in_advance
-from billing.period_lines import FEE_KINDS
-from plans.models import Subscription
+from billing.records import Records
+from billing.steps import next_step
 from plans.periods import period_of
 
 TILES = """
@@ -85,29 +87,38 @@ def periods_off_the_calendar(now: dt.datetime) -> Iterator[Row]:
     A period that was cut short later is longer on what was billed before. Of one that is gone nothing is left in sum
     (`fees_off_the_agreement`).
     """
-    for schedule in schedules():
-        subscription = schedule.subscription
-        for index, start, end, what in _named_periods(subscription):
-            found = period_of(subscription, index) if index >= 0 else None
-            if index >= 0 and found is None:
-                continue
-            cycle = what == InvoiceKind.CYCLE
-            if (
-                found is None
-                or not found.whole.start <= start < end <= found.whole.end
-                or (what != "line" and start != found.start)
-                or (cycle and end not in (found.end, found.whole.end))
-            ):
-                yield {**_row(schedule), "index": index, "of": what, "start": start, "end": end, "expected": found}
+    for page in schedules_by_page():
+        named = _named_periods(page)
+        for schedule in page:
+            for index, start, end, what in named[schedule.pk]:
+                found = period_of(schedule.subscription, index) if index >= 0 else None
+                if index >= 0 and found is None:
+                    continue
+                cycle = what == InvoiceKind.CYCLE
+                if (
+                    found is None
+                    or not found.whole.start <= start < end <= found.whole.end
+                    or (what != "line" and start != found.start)
+                    or (cycle and end not in (found.end, found.whole.end))
+                ):
+                    yield {**_row(schedule), "index": index, "of": what, "start": start, "end": end, "expected": found}
 
 
-def _named_periods(subscription: Subscription) -> Iterator[tuple[int, dt.datetime, dt.datetime, str]]:
-    columns = ("period_index", "period_start", "period_end")
-    yield from Invoice.objects.filter(subscription=subscription).values_list(*columns, "kind")
+def _named_periods(page: list[BillingSchedule]) -> dict[uuid.UUID, list[tuple[int, dt.datetime, dt.datetime, str]]]:
+    """By subscription: the index, start and end of a period, and what kind of invoice (or that a line) names it."""
+    columns = ("subscription_id", "period_index", "period_start", "period_end")
+    named = defaultdict(list)
+    for subscription_id, *period in Invoice.objects.filter(
+        subscription__in=[schedule.pk for schedule in page]
+    ).values_list(*columns, "kind"):
+        named[subscription_id].append(tuple(period))
     # What was replaced as soon as it had begun may have been of another interval.
-    lines = InvoiceLine.objects.filter(subscription=subscription).exclude(phase__ends_at=F("phase__starts_at"))
-    for named in lines.values_list(*columns):
-        yield (*named, "line")
+    lines = InvoiceLine.objects.filter(subscription__in=[schedule.pk for schedule in page]).exclude(
+        phase__ends_at=F("phase__starts_at")
+    )
+    for subscription_id, *period in lines.values_list(*columns):
+        named[subscription_id].append((*period, "line"))
+    return named
 
 
 def due_at_another_time(now: dt.datetime) -> Iterator[Row]:
@@ -120,22 +131,41 @@ def due_at_another_time(now: dt.datetime) -> Iterator[Row]:
 
 def fees_off_the_agreement(now: dt.datetime) -> Iterator[Row]:
     """Periods whose base fees were billed in advance otherwise than agreed, or that are gone and still billed."""
-    for schedule in schedules():
-        subscription, index = schedule.subscription, schedule.next_period
-        later = InvoiceLine.objects.filter(subscription=subscription, period_index__gte=max(index, 0))
-        for named in {max(index, 0), *later.values_list("period_index", flat=True)}:
-            assert named is not None
-            period, owed = period_of(subscription, named), 0
-            if period is not None and schedule.changes_to is not None:
-                if named > index:
-                    continue
-                in_advance = owed_in_advance(subscription, period, as_of=schedule.changes_to)
-                owed = sum(charge.amount for charge in in_advance.bill.charges if charge.kind == "base_fee")
-            # Discounts on fees may begin and end after those were billed; they are settled when the period closes.
-            fees = [line for line in standing_lines(subscription, named) if line.kind in FEE_KINDS]
-            if still_to_bill(owed, fees):
-                billed = sum(line.amount for line in fees)
-                yield {**_row(schedule), "index": named, "billed": billed, "owed": owed}
+    for page in schedules_by_page():
+        billed_ahead = _billed_ahead(page)
+        records = Records()
+        records.read_ahead([(schedule.pk, index) for schedule in page for index in billed_ahead[schedule.pk]], ())
+        for schedule in page:
+            for index in billed_ahead[schedule.pk]:
+                # Discounts on fees may begin and end after those were billed; they are settled when the period closes.
+                standing = records.standing_lines(schedule.subscription, index)
+                fees = [line for line in standing if line.kind in FEE_KINDS]
+                owed = _fees_owed(schedule, index, records)
+                if owed is not None and still_to_bill(owed, fees):
+                    billed = sum(line.amount for line in fees)
+                    yield {**_row(schedule), "index": index, "billed": billed, "owed": owed}
+
+
+def _billed_ahead(page: list[BillingSchedule]) -> dict[uuid.UUID, set[int]]:
+    """By subscription: the period that is billed next, and all later ones for which something was billed."""
+    ahead = {schedule.pk: {max(schedule.next_period, 0)} for schedule in page}
+    lines = InvoiceLine.objects.filter(subscription__in=[schedule.pk for schedule in page]).order_by()
+    for subscription_id, index in lines.values_list("subscription_id", "period_index").distinct():
+        assert subscription_id is not None and index is not None
+        if index >= min(ahead[subscription_id]):
+            ahead[subscription_id].add(index)
+    return ahead
+
+
+def _fees_owed(schedule: BillingSchedule, index: int, records: Records) -> int | None:
+    """What the base fees of a period come to in advance, in minor units; None: it is not billed in advance yet."""
+    period = period_of(schedule.subscription, index)
+    if period is None or schedule.changes_to is None:
+        return 0
+    if index > schedule.next_period:
+        return None
+    in_advance = owed_in_advance(schedule.subscription, period, as_of=schedule.changes_to, records=records)
+    return sum(charge.amount for charge in in_advance.bill.charges if charge.kind == "base_fee")
 
 
 def _row(schedule: BillingSchedule) -> Row:

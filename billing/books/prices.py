@@ -3,26 +3,28 @@
 import datetime as dt
 from collections import defaultdict
 from collections.abc import Iterator
+from fractions import Fraction
 from typing import Any
 
 import msgspec
 
-from billing.books.agreed import TermsOfPhase, schedules, terms_of_phases
+from billing.books.agreed import TermsOfPhase, schedules_by_page, terms_of_phases
 from billing.books.invariant import Invariant, Row, paged
-from billing.given_up import standing_lines, still_to_bill
-from billing.models import Invoice, InvoiceKind, InvoiceStatus
-from billing.owing import owed_for
+from billing.given_up import still_to_bill
+from billing.late import standing_cycles, touched
+from billing.models import BillingSchedule, Invoice
+from billing.owing import counted_for, owed_for
+from billing.records import Records
 from metering.models import LateChange
-from plans.models import Subscription
-from plans.money import smallest_charge, to_minor
-from plans.periods import period_of
+from plans.money import format_price, smallest_charge, take_share, to_minor
+from plans.periods import BillingPeriod, period_of
 from plans.price_steps import Own
 from plans.pricing import PricedTier, price_free, price_tier
 from plans.terms import PEAK, POOL, Terms, meters
 
 LINES = """
 SELECT invoice.number, invoice.currency, line.position, line.tier, line.quantity, line.unit_amount, line.amount,
-    line.details::text, line.phase_id
+    line.details::text, line.phase_id, line.period_start, line.period_end
 FROM billing_invoiceline line JOIN billing_invoice invoice ON invoice.id = line.invoice_id
 WHERE line.kind = %(kind)s AND line.phase_id IS NOT NULL
 """
@@ -124,6 +126,22 @@ def wrong_base_fees(now: dt.datetime) -> Iterator[Row]:
                 yield {**line, "fee_of_the_terms": most}
 
 
+def misexplained_fees(now: dt.datetime) -> Iterator[Row]:
+    """Lines of a part of a base fee for no time at all, or whose share of the fee in the terms is another amount."""
+    terms_of = terms_of_phases()
+    for kind in ("base_fee", "proration"):
+        for line in paged(LINES, kind=kind):
+            details, fee = msgspec.json.decode(line["details"]), terms_of(line["phase_id"]).base_fee
+            written = details.get("base_fee", format_price(fee, line["currency"]))
+            expected = abs(line["amount"])
+            if "share" in details:
+                expected = to_minor(take_share(fee, Fraction(details["share"])), line["currency"])
+            # An amount rounds together with those of the parts before it.
+            off = abs(abs(line["amount"]) - expected) > smallest_charge(line["currency"])
+            if off or written != format_price(fee, line["currency"]) or line["period_start"] >= line["period_end"]:
+                yield {**line, "fee_of_the_terms": fee, "share_of_it": expected}
+
+
 def wrong_adjustments(now: dt.datetime) -> Iterator[Row]:
     """Adjustments whose amount is not the difference they name."""
     for line in paged(ADJUSTMENTS):
@@ -133,22 +151,19 @@ def wrong_adjustments(now: dt.datetime) -> Iterator[Row]:
 
 def wrongly_billed_periods(now: dt.datetime) -> Iterator[Row]:
     """Invoiced periods whose lines, adjustments included, are not what today's counts cost."""
-    late: dict[object, list[dt.date]] = defaultdict(list)
-    for customer_id, day in LateChange.objects.values_list("customer_id", "day"):
-        late[customer_id].append(day)
-    for schedule in schedules():
-        subscription = schedule.subscription
-        if subscription.customer_id in late:
-            continue  # the difference is on its way
-        for index in _invoiced(subscription):
-            period = period_of(subscription, index)
-            if period is None or index >= schedule.next_period:
-                continue
-            owed = owed_for(subscription, period)
-            billed = standing_lines(subscription, index)
+    for page in schedules_by_page():
+        periods = list(_settled_periods(page))
+        records = Records()
+        records.read_ahead(
+            [(schedule.pk, period.index) for schedule, period in periods],
+            [span for schedule, period in periods for span in counted_for(schedule.subscription, period)],
+        )
+        for schedule, period in periods:
+            owed = owed_for(schedule.subscription, period, records=records)
+            billed = records.standing_lines(schedule.subscription, period.index)
             if still_to_bill(owed.total, billed):
                 yield {
-                    "customer": subscription.customer.key,
+                    "customer": schedule.subscription.customer.key,
                     "period_start": period.start,
                     "counts": owed.counts,
                     "billed": sum(line.amount for line in billed),
@@ -156,10 +171,28 @@ def wrongly_billed_periods(now: dt.datetime) -> Iterator[Row]:
                 }
 
 
-def _invoiced(subscription: Subscription) -> list[int]:
-    """What stood on an invoice that is void by now was given up, and is not claimed again."""
-    cycles = Invoice.objects.filter(subscription=subscription, kind=InvoiceKind.CYCLE)
-    return sorted(cycles.exclude(status=InvoiceStatus.VOID).values_list("period_index", flat=True))  # type: ignore[arg-type]
+def _settled_periods(page: list[BillingSchedule]) -> Iterator[tuple[BillingSchedule, BillingPeriod]]:
+    """The invoiced periods of these subscriptions, but for those that a late change touches which is not billed yet.
+
+    What stood on an invoice that is void by now was given up, and is not claimed again.
+    """
+    subscriptions = {schedule.pk: schedule.subscription for schedule in page}
+    customers = [subscription.customer_id for subscription in subscriptions.values()]
+    late: dict[object, list[dt.date]] = defaultdict(list)
+    for customer_id, day in LateChange.objects.filter(customer__in=customers).values_list("customer_id", "day"):
+        late[customer_id].append(day)
+    cycles: dict[object, list[Invoice]] = defaultdict(list)
+    for cycle in standing_cycles().filter(subscription__in=subscriptions).order_by("period_start"):
+        assert cycle.subscription_id is not None
+        cycle.subscription = subscriptions[cycle.subscription_id]
+        cycles[cycle.subscription_id].append(cycle)
+    for schedule in page:
+        waiting = touched(cycles[schedule.pk], late[schedule.subscription.customer_id])
+        for cycle in cycles[schedule.pk]:
+            assert cycle.period_index is not None
+            period = period_of(schedule.subscription, cycle.period_index)
+            if cycle not in waiting and period is not None and cycle.period_index < schedule.next_period:
+                yield schedule, period
 
 
 PRICES = (
@@ -182,6 +215,11 @@ PRICES = (
         "base_fee_line_is_the_fee_of_the_terms",
         "A base fee line is the fee of its phase, or less for a part of the period.",
         wrong_base_fees,
+    ),
+    Invariant(
+        "base_fee_line_details_lead_to_its_amount",
+        "A line of a part of a base fee says which part of which fee it is.",
+        misexplained_fees,
     ),
     Invariant(
         "adjustment_is_what_is_owed_less_what_was_billed",

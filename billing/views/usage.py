@@ -56,6 +56,7 @@ class TierUsage(msgspec.Struct):
 class UsageOut(msgspec.Struct):
     """The running bill. `open` counts conversations going on, by the tier they would get if they settled now.
 
+    For a customer with very many they are counted once a minute, last at `open_as_of`; settled ones count at once.
     `charges` are all lines of the period's bill so far, as the invoice would have them.
     """
 
@@ -69,6 +70,7 @@ class UsageOut(msgspec.Struct):
     tiers: list[TierUsage]
     charges: list[ChargeOut]
     open: dict[str, int]
+    open_as_of: dt.datetime
     total: str
     forecast_total: str
 
@@ -143,6 +145,7 @@ def _usage_out(key: str, running: RunningBill) -> UsageOut:
         tiers=[tier_usage(priced, currency) for priced in running.tiers],
         charges=charges_out(bill, currency),
         open=running.open_counts,
+        open_as_of=running.open_as_of,
         total=format_amount(running.total, currency),
         forecast_total=format_amount(running.forecast_total, currency),
     )

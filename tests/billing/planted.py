@@ -124,6 +124,8 @@ PRICES = {
         UPDATE billing_invoiceline SET details = jsonb_set(details, '{overage}', '99') WHERE kind = 'usage'""",
     "base_fee_line_is_the_fee_of_the_terms": """
         UPDATE billing_invoiceline SET amount = amount - 1 WHERE kind = 'base_fee'""",
+    "base_fee_line_details_lead_to_its_amount": """
+        UPDATE billing_invoiceline SET details = jsonb_set(details, '{share}', '"1/7"') WHERE kind = 'base_fee'""",
     "line_of_an_agreement_names_its_phase": "UPDATE billing_invoiceline SET phase_id = NULL WHERE kind = 'usage'",
     "adjustment_is_what_is_owed_less_what_was_billed": """
         UPDATE billing_invoiceline SET details = jsonb_set(details, '{owed}', '"0.99"') WHERE kind = 'adjustment'""",
@@ -187,6 +189,9 @@ CONVERSATIONS = {
     "due_conversation_is_settled": """
         UPDATE metering_conversation
         SET settled_at = NULL, scheme_version_id = NULL, tier = NULL, turns = NULL, counted_tokens = NULL""",
+    "tally_is_what_settled_in_its_time": """
+        INSERT INTO metering_tally (customer_id, hours, start, tiers, outcomes, counts)
+        SELECT id, 24, '2026-11-01T00:00Z', '{simple}', '{NULL}', '{1}' FROM plans_customer""",
 }
 COLLECTING = {
     "invoice_with_an_amount_due_is_collected": "DELETE FROM billing_collection",

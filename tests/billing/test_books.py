@@ -94,6 +94,17 @@ def test_a_late_change_that_waits_for_its_invoice_is_no_violation() -> None:
     assert found("invoiced_period_is_billed_as_counted_today")
 
 
+def test_a_late_change_that_waits_hides_nothing_of_other_periods() -> None:
+    subscribed(create_customer(key="dora", currency="USD", now=NOON), a_plan("dear", base_fee="0"))
+    send([report("d1", 1, conversation="d1", customer="dora")], now=DECEMBER)
+    billed(DECEMBER)
+    billed(JANUARY)
+    send([report("d2", DECEMBER, conversation="d2", customer="dora")], now=JANUARY)
+    assert not found("invoiced_period_is_billed_as_counted_today")
+    plant("UPDATE metering_conversation SET tier = 'standard' WHERE reference = 'd1'")
+    assert found("invoiced_period_is_billed_as_counted_today")
+
+
 def test_an_adjustment_on_a_void_invoice_is_given_up() -> None:
     subscribed(create_customer(key="dora", currency="USD", now=NOON), a_plan("dear", base_fee="0"))
     billed(DECEMBER)

@@ -1,15 +1,20 @@
 """A wrong invoice is void, and the right one in its place bills the same periods once."""
 
+import datetime as dt
 from decimal import Decimal
+from functools import partial
 
 import pytest
 
+from billing.changing import make_change
 from billing.editing import add_discount, add_line
+from billing.fee_lines import SHOWN
 from billing.finalizing import InvoiceNotVoidable, finalize_invoice
 from billing.models import Invoice, InvoiceKind, LineKind
 from billing.one_off import OneOff, draft_one_off
 from billing.reissuing import reissue
 from metering.corrections import void_event
+from plans.changing import change_plan
 from plans.models import Customer
 from tests.billing.books import (
     DEC_2,
@@ -28,6 +33,7 @@ from tests.cast import NOON, a_plan, acme, subscribed
 
 pytestmark = pytest.mark.django_db
 DUE = DEC_2 + GRACE
+FIFTEEN_DAYS = dt.timedelta(days=15)
 
 
 @pytest.fixture
@@ -137,6 +143,18 @@ def test_a_discount_on_a_line_that_has_gone_is_gone_too(settings) -> None:
     finalize_invoice(cycle().pk, now=DUE)
     void_event(acme(), "wrong-1", reason="test traffic", now=DUE)
     assert lines_of(again(cycle())) == [("base_fee", "", 4900)]
+
+
+def test_a_fee_whose_plan_was_changed_within_its_period_is_reissued_as_it_was() -> None:
+    subscription, scale = subscribed(acme(), a_plan()), a_plan("scale", base_fee="199").versions.get()
+    (start,) = billed(NOON)
+    change = partial(change_plan, version=scale, when="now", now=NOON + FIFTEEN_DAYS)
+    make_change(subscription.pk, change, now=NOON + FIFTEEN_DAYS, preview=False, show=lambda _, invoices: None)
+    draft = again(start, now=NOON + FIFTEEN_DAYS)
+    (fee,), (as_it_was,) = draft.lines.all(), start.lines.all()
+    assert all(getattr(fee, name) == getattr(as_it_was, name) for name in (*SHOWN, "amount"))
+    finalize_invoice(draft.pk, now=NOON + FIFTEEN_DAYS)
+    assert_bills_hold(NOON + FIFTEEN_DAYS)
 
 
 def test_a_one_off_is_reissued_line_by_line() -> None:

@@ -6,6 +6,8 @@ import pytest
 import time_machine
 
 from billing.running import NotSubscribed, forecast, running_bill
+from metering import watching
+from metering.models import Conversation
 from plans.calendar import Period
 from tests.billing.books import DEC_2, GRACE, JAN_2, billed, conversation, conversations, happened
 from tests.cast import NOON, a_plan, acme, canceled, cleo, settled, subscribed
@@ -43,6 +45,26 @@ def test_conversations_going_on_are_shown_beside_the_bill(acme_subscribed: None)
     happened(*conversations(2), conversation("big", tier="complex"), now=NOON)
     running = running_bill(acme(), now=NOON + DAY)
     assert (running.total, running.open_counts) == (4900, {"simple": 2, "complex": 1})
+
+
+def test_with_very_many_going_on_the_bill_is_the_same_and_says_as_of_when_they_were_counted(
+    acme_subscribed: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    happened(*conversations(3), conversation("big", 30, tier="complex"), now=NOON)
+    now = NOON + 2 * DAY
+    live = running_bill(acme(), now=now)
+    monkeypatch.setattr(watching, "MANY_OPEN", 0)
+    for moment in (now, now + dt.timedelta(minutes=1)):
+        kept = running_bill(acme(), now=moment)
+        assert (kept.total, kept.open_counts, kept.open_as_of) == (live.total, live.open_counts, now)
+    assert running_bill(acme(), now=now).forecast_total == live.forecast_total
+
+
+def test_what_is_due_may_be_settled_by_the_read_itself(acme_subscribed: None, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(watching, "MANY_OPEN", 0)
+    happened(*conversations(3), conversation("going on", 40), now=NOON)
+    assert so_far(NOON + 2 * DAY) == (4906, {"simple": 3})
+    assert Conversation.objects.exclude(settled_at=None).count() == 3
 
 
 def test_the_running_bill_at_the_last_instant_is_what_gets_invoiced(acme_subscribed: None) -> None:
