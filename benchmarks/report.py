@@ -81,10 +81,8 @@ def growth_bars(growth: Growth) -> list[Bar]:
 
 def closing_bars(closing: Any) -> list[Bar]:
     return [
-        Bar(
-            f"settling {closing.conversations:,} conversations", closing.settling_s, closing.settling_bar_s, " s", True
-        ),
-        Bar(f"{closing.invoices:,} customers' invoices", closing.billing_s, closing.billing_bar_s, " s", True),
+        Bar(f"{closing.conversations:,} conversations settled", closing.settling_s, 15, " s", at_most=True),
+        Bar(f"{closing.invoices:,} customers' invoices", closing.billing_s, 30, " s", at_most=True),
     ]
 
 

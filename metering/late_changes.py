@@ -7,9 +7,11 @@ into and bills the difference.
 
 import datetime as dt
 import uuid
+from collections import defaultdict
 from collections.abc import Iterable, Mapping
 
 from metering.models import GoneConversation, LateChange, MeterReading
+from metering.tallies import forget_tallies
 
 Departure = tuple[uuid.UUID, dt.datetime, str]
 """A customer, an instant, and the reference of a conversation that settled then and does so no longer."""
@@ -18,7 +20,11 @@ Departure = tuple[uuid.UUID, dt.datetime, str]
 def note_late_changes(
     touched: Mapping[uuid.UUID, Iterable[dt.datetime]], gone: Iterable[Departure] = (), *, now: dt.datetime
 ) -> None:
-    """Note the days of settling instants up to which somebody has already counted the customer's usage."""
+    """Note the days of settling instants up to which somebody has already counted the customer's usage.
+
+    And forget the hours of them that are tallied.
+    """
+    forget_tallies(touched)
     read_to = dict(MeterReading.objects.filter(customer__in=touched).values_list("customer_id", "read_to"))
     if not read_to:
         return
@@ -49,7 +55,15 @@ def note_late_changes(
 
 def take_late_days(customer_id: uuid.UUID) -> list[dt.date]:
     """Remove and return the customer's noted days; the caller holds the usage lock and recounts before it commits."""
-    notes = LateChange.objects.filter(customer=customer_id)
-    days = list(notes.values_list("day", flat=True))
-    notes.delete()
-    return days
+    return take_late_days_of([customer_id]).get(customer_id, [])
+
+
+def take_late_days_of(customer_ids: Iterable[uuid.UUID]) -> dict[uuid.UUID, list[dt.date]]:
+    """The same for several customers; those without a day are not in the answer."""
+    notes = LateChange.objects.filter(customer__in=list(customer_ids))
+    days: dict[uuid.UUID, list[dt.date]] = defaultdict(list)
+    for customer_id, day in notes.values_list("customer_id", "day").order_by("customer_id", "day"):
+        days[customer_id].append(day)
+    if days:
+        notes.delete()
+    return dict(days)

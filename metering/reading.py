@@ -8,51 +8,70 @@ conversations count, and by which meter, is said by `plans.meters`; without them
 import datetime as dt
 import uuid
 from collections import Counter
+from collections.abc import Mapping
 from typing import Any
 
 from django.db import connection
 from psycopg.types.multirange import TimestamptzMultirange
 from psycopg.types.range import TimestamptzRange
 
-from metering.late_changes import take_late_days
-from metering.models import Conversation, GoneConversation, MeterReading
+from metering.catching_up import catch_up
+from metering.late_changes import take_late_days_of
+from metering.models import Conversation, GoneConversation
 from metering.settling import CLASSIFY_OPEN, settle_customers
+from metering.tallies import COUNT_SETTLED, UNCUT
+from metering.tier_rules import RULES
 from metering.usage_lock import take_usage_lock
 from plans.meters import EVERYTHING, Meters, peak_spans
 from plans.terms import PEAK
 
-SETTLED = """
-SELECT tier, outcome, settled_at AS settles_at FROM metering_conversation
-WHERE customer_id = %(customer)s AND settled_at >= %(start)s AND settled_at < %(end)s"""
-STILL_OPEN = f"""
-{CLASSIFY_OPEN} AND c.customer_id = %(customer)s AND c.settles_at >= %(start)s AND c.settles_at < %(end)s"""
+STILL_OPEN = f"{CLASSIFY_OPEN} AND c.settles_at >= %(start)s AND c.settles_at < %(end)s"
 # Looked at only where the terms ask for it: a plain count reads nothing but the index.
 BILLABLE = "outcome = ANY(%(outcomes)s)"
 NOT_BILLABLE = "outcome <> ALL(%(outcomes)s) OR outcome IS NULL"
 METER = f"""
 CASE WHEN tier = ANY(%(peak_tiers)s) AND settles_at <@ %(peak)s::tstzmultirange THEN tier || '{PEAK}' ELSE tier END"""
 
+READ_TO = """
+INSERT INTO metering_meterreading AS reading (customer_id, read_to) SELECT * FROM unnest(%s::uuid[], %s::timestamptz[])
+ON CONFLICT (customer_id) DO UPDATE SET read_to = greatest(reading.read_to, EXCLUDED.read_to)"""
+DUE_BEFORE_READ_TO = """
+SELECT reading.customer_id, reading.read_to FROM metering_meterreading reading
+WHERE reading.customer_id = ANY(%s) AND EXISTS (
+    SELECT FROM metering_conversation c
+    WHERE c.customer_id = reading.customer_id AND c.settled_at IS NULL AND c.settles_at <= reading.read_to)"""
 
-def take_reading(customer_id: uuid.UUID, *, up_to: dt.datetime) -> list[dt.date]:
+
+def take_reading(customer_id: uuid.UUID, *, up_to: dt.datetime, now: dt.datetime) -> list[dt.date]:
     """Settle and fix the customer's usage up to an instant; returns the days (UTC) that changed after an earlier count.
 
     Inside the transaction that bills: whoever takes the days has to recount them before it commits.
     """
-    take_usage_lock(customer_id)
-    reading, created = MeterReading.objects.get_or_create(customer_id=customer_id, defaults={"read_to": up_to})
-    if not created and reading.read_to < up_to:
-        reading.read_to = up_to
-        reading.save(update_fields=["read_to"])
-    # To where the meter has ever been read: a day taken below is recounted, and what is open there would be missed.
-    settle_customers([customer_id], as_of=reading.read_to)
-    return take_late_days(customer_id)
+    return take_readings({customer_id: up_to}, now=now).get(customer_id, [])
+
+
+def take_readings(up_to: Mapping[uuid.UUID, dt.datetime], *, now: dt.datetime) -> dict[uuid.UUID, list[dt.date]]:
+    """The same for several customers, each up to an instant of its own; those without such a day are left out."""
+    if not up_to:
+        return {}
+    take_usage_lock(*up_to)
+    catch_up(up_to, now=now)
+    with connection.cursor() as cursor:
+        cursor.execute(READ_TO, [list(up_to), list(up_to.values())])
+        # To where the meter has ever been read: a day taken below is recounted, and what is open there would be missed.
+        cursor.execute(DUE_BEFORE_READ_TO, [list(up_to)])
+        due = cursor.fetchall()
+    for customer_id, read_to in due:
+        settle_customers([customer_id], as_of=read_to)
+    return take_late_days_of(up_to)
 
 
 def count_settled(
     customer_id: uuid.UUID, start: dt.datetime, end: dt.datetime, *, meters: Meters = EVERYTHING
 ) -> dict[str, int]:
     """Billable settled conversations by meter with their settling instant in [start, end)."""
-    return _count(SETTLED, customer_id, start, end, meters)
+    sql = COUNT_SETTLED.format(by=_meter(meters), which=_billable(meters), uncut=UNCUT if meters.peak_tiers else "")
+    return _counted(sql, customer_id, start, end, meters)
 
 
 def count_open(
@@ -62,7 +81,8 @@ def count_open(
 
     Which tier that is, and whether it is billable, is said by what is known of them now.
     """
-    return _count(STILL_OPEN, customer_id, start, end, meters)
+    sql = f"WITH {RULES} SELECT {_meter(meters)}, count(*) FROM ({STILL_OPEN}) c WHERE {_billable(meters)} GROUP BY 1"
+    return _counted(sql, customer_id, start, end, meters)
 
 
 def count_unbillable(
@@ -71,30 +91,36 @@ def count_unbillable(
     """Settled conversations in [start, end) that cost nothing, by the outcome (None: without) that makes them free."""
     if meters.billable_outcomes is None:
         return {}
-    params = _span(customer_id, start, end) | {"outcomes": list(meters.billable_outcomes)}
+    sql = COUNT_SETTLED.format(by="outcome", which=NOT_BILLABLE, uncut="")
+    return _counted(sql, customer_id, start, end, meters)
+
+
+def _meter(meters: Meters) -> str:
+    return METER if meters.peak_tiers else "tier"
+
+
+def _billable(meters: Meters) -> str:
+    return "true" if meters.billable_outcomes is None else BILLABLE
+
+
+def _counted(sql: str, customer_id: uuid.UUID, start: dt.datetime, end: dt.datetime, meters: Meters) -> dict[Any, int]:
+    if start >= end:
+        return {}
     with connection.cursor() as cursor:
-        cursor.execute(f"SELECT outcome, count(*) FROM ({SETTLED}) c WHERE {NOT_BILLABLE} GROUP BY 1", params)
+        cursor.execute(sql, _params(customer_id, start, end, meters))
         return dict(cursor.fetchall())
 
 
-def _count(
-    conversations: str, customer_id: uuid.UUID, start: dt.datetime, end: dt.datetime, meters: Meters
-) -> dict[str, int]:
-    meter, billable, params = "tier", "true", _span(customer_id, start, end)
-    if meters.billable_outcomes is not None:
-        billable = BILLABLE
-        params["outcomes"] = list(meters.billable_outcomes)
-    if meters.peak_tiers:
-        meter = METER
-        params["peak_tiers"] = sorted(meters.peak_tiers)
-        params["peak"] = TimestamptzMultirange(TimestamptzRange(*span) for span in peak_spans(meters, start, end))
-    with connection.cursor() as cursor:
-        cursor.execute(f"SELECT {meter}, count(*) FROM ({conversations}) c WHERE {billable} GROUP BY 1", params)
-        return dict(cursor.fetchall())
-
-
-def _span(customer_id: uuid.UUID, start: dt.datetime, end: dt.datetime) -> dict[str, Any]:
-    return {"customer": customer_id, "start": start, "end": end}
+def _params(customer_id: uuid.UUID, start: dt.datetime, end: dt.datetime, meters: Meters) -> dict[str, Any]:
+    return {
+        "customer": customer_id,
+        "customers": [customer_id],
+        "start": start,
+        "end": end,
+        "outcomes": list(meters.billable_outcomes or ()),
+        "peak_tiers": sorted(meters.peak_tiers),
+        "peak": TimestamptzMultirange(TimestamptzRange(*span) for span in peak_spans(meters, start, end)),
+    }
 
 
 def added(*counts: dict[str, int]) -> dict[str, int]:

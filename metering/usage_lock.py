@@ -29,8 +29,13 @@ def take_usage_lock(*customer_ids: uuid.UUID) -> None:
     _lock("pg_advisory_xact_lock", customer_ids)
 
 
+def slot_of(customer_id: uuid.UUID) -> int:
+    """Which of the locks is the customer's."""
+    return customer_id.int % SLOTS
+
+
 def _lock(function: str, customer_ids: Iterable[uuid.UUID]) -> None:
     """Lock in one order, so that those who take several wait for each other in turn."""
-    slots = sorted({customer_id.int % SLOTS for customer_id in customer_ids})
+    slots = sorted({slot_of(customer_id) for customer_id in customer_ids})
     with connection.cursor() as cursor:
         cursor.execute(f"SELECT {function}(%s, slot) FROM unnest(%s::int[]) slot", [LOCK_SPACE, slots])

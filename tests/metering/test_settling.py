@@ -7,16 +7,20 @@ from django.db import connection, transaction
 from hypothesis import given
 from hypothesis import strategies as st
 
+from billing.books.checking import check
+from metering import settling
 from metering.conversation_rows import sittings as stored_sittings
 from metering.folding import load_boundaries
 from metering.models import Conversation
 from metering.reports import Report
 from metering.settling import CLASSIFY_OPEN
+from metering.tier_rules import RULES
 from metering.tiering import TierLimits, classify, count_tokens, count_turns
 from plans.changing import cancel
 from plans.models import TierScheme
 from plans.publishing import draft_scheme_version, publish_scheme_version
 from tests.cast import (
+    LATER,
     NOON,
     a_plan,
     a_scheme,
@@ -31,9 +35,20 @@ from tests.cast import (
     subscribed,
     the_sitting,
 )
+from tests.metering.conftest import Sessions
 from tests.metering.histories import histories, in_batches, random_histories
+from tests.metering.test_concurrency import wait_until_blocked
+from tests.served.serving import eventually
 
 pytestmark = pytest.mark.django_db
+
+Limits = tuple[int | None, int | None]
+"""Of turns and of tokens."""
+all_limits = st.lists(
+    st.tuples(st.sampled_from([None, 1, 2, 3, 4, 12]), st.sampled_from([None, 1, 401, 2_500, 9_000])).filter(any),
+    max_size=4,
+)
+"""Of the tiers of a scheme but the last, in any order: a dearer tier may ask for less."""
 
 
 def test_a_conversation_settles_at_its_instant_and_not_before() -> None:
@@ -50,6 +65,18 @@ def test_all_customers_are_settled_and_progress_is_told() -> None:
     acme(), bolt()
     send([report("e1"), report("e1", customer="bolt")])
     assert settled() == 2
+
+
+@pytest.mark.parametrize("batch", [1, 2, 3, 20])
+def test_however_small_the_batches_everything_due_is_settled_once(batch: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(settling, "BATCH", batch)
+    acme(), bolt()
+    send(report(f"{who}{n}", n, conversation=f"c{n}", customer=who) for n in range(4) for who in ("acme", "bolt"))
+    steps: list[int] = []
+    assert settling.settle(as_of=at(26), now=LATER, progress=steps.append) == sum(steps) == 6
+    assert max(steps) <= batch
+    assert settled() == 2
+    assert not Conversation.objects.filter(settled_at=None).exists()
 
 
 @pytest.mark.parametrize(
@@ -130,7 +157,7 @@ def test_an_open_conversation_is_in_the_tier_it_would_settle_in() -> None:
     acme()
     send([report("e1", tokens=(6_000, 0, 0, 0, 0))])
     with connection.cursor() as cursor:
-        cursor.execute(CLASSIFY_OPEN)
+        cursor.execute(f"WITH {RULES} {CLASSIFY_OPEN}", {"customers": [acme().pk]})
         ((*_, tier, turns, tokens),) = cursor.fetchall()
     assert (tier, turns, tokens) == ("standard", 1, 6_000)
 
@@ -139,17 +166,20 @@ def test_an_open_conversation_is_in_the_tier_it_would_settle_in() -> None:
 @given(
     history=histories(),
     seed=st.integers(0, 2**32),
+    limits=all_limits,
     basis=st.sampled_from(["processed", "fresh", "context"]),
     count_retries=st.booleans(),
 )
 def test_settling_in_sql_is_the_pure_rule_and_can_be_done_at_any_time(
-    history: list[Report], seed: int, basis: str, count_retries: bool
+    history: list[Report], seed: int, limits: list[Limits], basis: str, count_retries: bool
 ) -> None:
     chance = random.Random(seed)
     with transaction.atomic():
         customer = acme()
-        a_scheme(token_basis=basis, count_retries=count_retries)
-        subscribed(customer, a_plan(tier_scheme="support"), since=at(-9999))
+        rules = [*((f"t{place}", *pair) for place, pair in enumerate(limits)), ("last", None, None)]
+        a_scheme(token_basis=basis, count_retries=count_retries, tiers=rules)
+        rates = {code: "0.01" for code, _, _ in rules}
+        subscribed(customer, a_plan(tier_scheme="support", rates=rates), since=at(-9999))
         always = chance.random() < 0.5
         for batch in in_batches(history, chance):
             send(batch)
@@ -167,4 +197,18 @@ def test_settling_in_sql_is_the_pure_rule_and_can_be_done_at_any_time(
             assert (row.turns, row.counted_tokens) == (turns, tokens)
             assert row.tier == tiers[classify(turns, tokens, tiers)].code
             assert row.settled_at == row.settles_at
+        assert check(LATER, only=["settled_conversation_is_in_its_tier"]) == []
         transaction.set_rollback(True)
+
+
+def test_a_sweep_of_many_batches_settles_two_at_a_time(sessions: Sessions, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(settling, "BATCH", 3)
+    acme(), bolt()
+    send(report(f"{who}{n}", conversation=f"c{n}", customer=who) for n in range(10) for who in ("acme", "bolt"))
+    with transaction.atomic():
+        Conversation.objects.select_for_update().get(customer=bolt(), reference="c0")
+        sweep = sessions.start(settled)
+        wait_until_blocked()
+        assert eventually(lambda: Conversation.objects.exclude(settled_at=None).count() >= 3, within_s=20)
+    assert sweep.result() == 20
+    assert {row.tier for row in Conversation.objects.all()} == {"simple"}
