@@ -25,7 +25,7 @@ lint:
 	@$(PYTHON) config/bootstrap.py --dev
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
-	$(BIN)/mypy api plans metering billing refinery console config sandbox manage.py
+	$(BIN)/mypy api plans metering billing refinery console config sandbox manage.py clients/python/src/parley_client
 	$(BIN)/lint-imports
 	$(BIN)/python -W ignore::RuntimeWarning manage.py makemigrations --check --dry-run
 	$(PRODUCTION) $(BIN)/python manage.py check --deploy --fail-level WARNING

@@ -10,26 +10,38 @@ usage lock alone, which nobody who stores events then holds.
 """
 
 import datetime as dt
+import logging
 import uuid
 from collections.abc import Iterable, Mapping, Sequence
 
 import psycopg
-from django.db import DatabaseError, connection, transaction
+from django.db import DatabaseError, InterfaceError, OperationalError, connection, transaction
 
 from metering.folding import fold
 from metering.unfolded import take, waiting_customers
 from metering.usage_lock import share_usage_lock, take_usage_lock
 
+logger = logging.getLogger(__name__)
+
 WINDOW_BYTES = 8 * 1024 * 1024
 """Of queued entries in one transaction, some 70,000 calls, unless one customer alone has more."""
 ATTEMPTS = 20
 RACES = (psycopg.errors.SerializationFailure, psycopg.errors.DeadlockDetected, psycopg.errors.UniqueViolation)
+LOST = (OperationalError, InterfaceError, psycopg.OperationalError, psycopg.InterfaceError)
+"""What the database raises that is not there: through Django, or out of a cursor of the driver itself."""
 
 
 def fold_waiting(*, now: dt.datetime) -> int:
-    """Fold what waits of all customers; returns of how many."""
+    """Fold what waits of all customers; returns of how many.
+
+    Whose events cannot be folded keeps nobody else waiting: that is logged, and tried again the next time.
+    """
     waiting = waiting_customers()
-    _fold_all(waiting, now=now)
+    if connection.in_atomic_block:
+        _fold_in_this_transaction(waiting, now=now)
+    else:
+        for window in _windows(waiting):
+            _fold_whom_one_can(window, now=now)
     return len(waiting)
 
 
@@ -38,16 +50,34 @@ def catch_up(customer_ids: Iterable[uuid.UUID], *, now: dt.datetime) -> None:
 
     Inside a transaction it holds their usage lock alone from then on, if there is anything to fold.
     """
-    _fold_all(waiting_customers(sorted(set(customer_ids))), now=now)
-
-
-def _fold_all(waiting: Mapping[uuid.UUID, int], *, now: dt.datetime) -> None:
-    for window in _windows(waiting):
-        if connection.in_atomic_block:
-            take_usage_lock(*window)
-            _fold(window, now=now)
-        else:
+    waiting = waiting_customers(sorted(set(customer_ids)))
+    if connection.in_atomic_block:
+        _fold_in_this_transaction(waiting, now=now)
+    else:
+        for window in _windows(waiting):
             _fold_in_own_transaction(window, now=now)
+
+
+def _fold_in_this_transaction(waiting: Mapping[uuid.UUID, int], *, now: dt.datetime) -> None:
+    if waiting:
+        take_usage_lock(*waiting)  # all at once: window by window would be another order than everybody's
+    for window in _windows(waiting):
+        _fold(window, now=now)
+
+
+def _fold_whom_one_can(customer_ids: Sequence[uuid.UUID], *, now: dt.datetime) -> None:
+    try:
+        _fold_in_own_transaction(customer_ids, now=now)
+    except LOST:
+        raise
+    except Exception:
+        if len(customer_ids) == 1:
+            logger.exception("the events of customer %s cannot be folded", customer_ids[0])
+            return
+    else:
+        return
+    for customer_id in customer_ids:
+        _fold_whom_one_can([customer_id], now=now)
 
 
 def _windows(waiting: Mapping[uuid.UUID, int]) -> Iterable[list[uuid.UUID]]:

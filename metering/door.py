@@ -5,10 +5,10 @@ is answered is decided in metering.receiving, for this door and for Django's vie
 """
 
 import asyncio
-from collections.abc import Awaitable, Callable, MutableMapping
+from collections.abc import Awaitable, Callable, Iterable, MutableMapping
 from typing import Any
 
-from api.bodies import declared_length, is_gzip
+from api.bodies import declared_length
 from api.metrics import count_refused
 from api.problems import Problem, bad_request, timed_out, unavailable
 from metering.group_commit import GroupCommit, Overloaded
@@ -53,19 +53,29 @@ def _refused(problem: Problem) -> Reply:
 
 
 async def _answer(scope: Message, receive: Receive) -> Reply:
-    headers: dict[bytes, bytes] = dict(scope["headers"])
-    encoding = _text(headers.get(b"content-encoding"))
-    is_gzip(encoding)
-    length = declared_length(_text(headers.get(b"content-length")), chunked=b"transfer-encoding" in headers)
+    headers = joined(scope["headers"])
+    length = declared_length(headers.get("content-length"), chunked="transfer-encoding" in headers)
     sent = Sent(
-        _text(headers.get(b"authorization")),
+        headers.get("authorization"),
         scope["query_string"].decode("latin-1"),
-        _text(headers.get(b"content-type")),
-        encoding,
+        headers.get("content-type"),
+        headers.get("content-encoding"),
         await read_in_time(receive, length),
-        host=_text(headers.get(b"host")),
+        host=headers.get("host"),
     )
     return await group_commit.answer(sent)
+
+
+def joined(headers: Iterable[tuple[bytes, bytes]]) -> dict[str, str]:
+    """Each header once, as WSGI has them: without blanks around it, and said twice with a comma in between.
+
+    So neither of two hosts or keys is believed.
+    """
+    found: dict[str, str] = {}
+    for raw_name, raw_value in headers:
+        name, value = raw_name.decode("latin-1"), raw_value.decode("latin-1").strip(" \t")
+        found[name] = f"{found[name]},{value}" if name in found else value
+    return found
 
 
 async def read_in_time(receive: Receive, length: int) -> bytes:
@@ -94,7 +104,3 @@ async def send_reply(reply: Reply, send: Send) -> None:
     headers.append((b"content-length", b"%d" % len(reply.body)))
     await send({"type": "http.response.start", "status": reply.status, "headers": headers})
     await send({"type": "http.response.body", "body": reply.body})
-
-
-def _text(header: bytes | None) -> str | None:
-    return None if header is None else header.decode("latin-1")

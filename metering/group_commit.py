@@ -23,7 +23,6 @@ MOST_WAITING_BYTES = 32 * 1024 * 1024
 """Beyond this, requests are turned away instead of kept: the memory of a process stays bounded."""
 COMPANY_S = 0.003
 """How long a request waits for those who, by the last group, are likely to come as well."""
-IDLE_S = 5.0
 
 
 class Overloaded(Exception):
@@ -55,7 +54,7 @@ class GroupCommit:
         """
         if self._waiting_bytes > MOST_WAITING_BYTES:
             raise Overloaded
-        if self._thread is None:  # not before: a process that forks leaves its threads behind
+        if self._thread is None or not self._thread.is_alive():  # made late: a fork leaves threads behind
             loop = asyncio.get_running_loop()
             self._thread = threading.Thread(target=self._run, args=(loop,), name="group-commit", daemon=True)
             self._thread.start()
@@ -72,19 +71,22 @@ class GroupCommit:
         return await answered
 
     def _run(self, loop: asyncio.AbstractEventLoop) -> None:
-        while True:
-            group = self._next_group()
-            replies = receive([waiting.sent for waiting in group], now=timezone.now())
-            loop.call_soon_threadsafe(_deliver, group, replies)
-            _count(group, replies)
+        try:
+            while True:
+                group = self._next_group()
+                replies = receive([waiting.sent for waiting in group], now=timezone.now())
+                with self._arrived:
+                    # Who came meanwhile is none of those who are answered now, and these are about to come again.
+                    self._company = len(group) + len(self._waiting)
+                loop.call_soon_threadsafe(_deliver, group, replies)
+                _count(group, replies)
+        finally:
+            connection.close()
 
     def _next_group(self) -> list[Waiting]:
         with self._arrived:
-            # Who came meanwhile is not of those just answered, and these are about to come again.
-            self._company += len(self._waiting)
             while not self._waiting:
-                if not self._arrived.wait(IDLE_S):
-                    connection.close_if_unusable_or_obsolete()
+                self._arrived.wait()
             self._arrived.wait_for(self._has_company, COMPANY_S)
             group = [self._waiting.popleft()]
             size = len(group[0].sent.body)
@@ -92,7 +94,6 @@ class GroupCommit:
                 group.append(self._waiting.popleft())
                 size += len(group[-1].sent.body)
             self._waiting_bytes -= size
-            self._company = len(group)
             return group
 
     def _has_company(self) -> bool:

@@ -21,10 +21,10 @@ from api.bodies import inflate, refuse_query, require_json_type
 from api.endpoints import require_key_scope
 from api.metrics import count_verdicts
 from api.models import ApiKey
-from api.problems import Problem, bad_request, problem_for, too_large
+from api.problems import Problem, bad_request, problem_for, too_large, unavailable
 from api.rate_limits import is_limited, require_admission
 from api.strict_json import BadJson
-from metering.ingest import Verdict, ingest_together
+from metering.ingest import IngestContended, Verdict, ingest_together
 from metering.intake import Intake, Sender, TooManyEvents, read_batch
 
 DOOR = "events"
@@ -81,6 +81,8 @@ Callers = dict[tuple[str | None, str, str | None, bool], Caller]
 
 def receive(requests: Sequence[Sent], *, now: dt.datetime) -> list[Reply]:
     """Read, store and answer requests; an answer of 200 is given after the commit. Not inside a transaction."""
+    if connection.errors_occurred:
+        connection.close_if_unusable_or_obsolete()  # it may have broken under the last group
     callers: Callers = {}
     read = [_read(sent, callers, now) for sent in requests]
     together = [one for one in read if isinstance(one, Intake)]
@@ -135,7 +137,8 @@ def _require_host(host: str | None) -> None:
 
 @lru_cache(maxsize=128)
 def _is_ours(host: str, ours: tuple[str, ...]) -> bool:
-    return validate_host(split_domain_port(host)[0], ours)
+    domain, _ = split_domain_port(host)
+    return bool(domain) and validate_host(domain, ours)
 
 
 def _store(intakes: Sequence[Intake], now: dt.datetime) -> list[list[Verdict] | Problem]:
@@ -147,7 +150,8 @@ def _store(intakes: Sequence[Intake], now: dt.datetime) -> list[list[Verdict] | 
     except Exception as error:
         if len(intakes) > 1 and not _is_lost():
             return [verdicts for intake in intakes for verdicts in _store([intake], now)]
-        return [problem_for(error, "POST", "/v1/events")] * len(intakes)
+        problem = unavailable() if isinstance(error, IngestContended) else problem_for(error, "POST", "/v1/events")
+        return [problem] * len(intakes)
     return [[*verdicts, *intake.rejected] for verdicts, intake in zip(stored, intakes, strict=True)]
 
 

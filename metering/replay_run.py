@@ -5,12 +5,23 @@ import threading
 from collections import Counter, defaultdict
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from typing import Any
+from typing import Any, NamedTuple
 
 from tqdm import tqdm
 
-from metering.replay_client import STATUSES, Outcome, Remark, ReplayClient, RequestRefused, ServerSilent
 from metering.replaying import Batch, Survey
+from parley_client import Api, Outcome, RequestRefused, ServerSilent
+from parley_client.api import STATUSES
+
+
+class Remark(NamedTuple):
+    """What a server said of one line."""
+
+    source: str
+    line: int
+    id: str
+    status: str
+    detail: str
 
 
 class Replay:
@@ -26,12 +37,12 @@ class Replay:
             self.counts[bad.source]["rejected"] += 1
             self.remarks.append(Remark(bad.source, bad.line, "", "rejected", bad.detail))
 
-    def run(self, clients: list[ReplayClient], pieces: Iterator[Batch]) -> None:
+    def run(self, apis: list[Api], pieces: Iterator[Batch]) -> None:
         """Send everything, or stop at the first failure, which is then in `failure`."""
         # disable=None: no bar where nobody watches a terminal
         bar = tqdm(total=self.found.events.total(), unit=" events", disable=None, file=sys.stderr)
-        with bar, ThreadPoolExecutor(len(clients)) as threads:
-            tasks = [threads.submit(self._send_until_done, client, pieces, bar) for client in clients]
+        with bar, ThreadPoolExecutor(len(apis)) as threads:
+            tasks = [threads.submit(self._send_until_done, api, pieces, bar) for api in apis]
             try:
                 for task in tasks:
                     task.result()
@@ -56,10 +67,10 @@ class Replay:
     def _by_file(self) -> list[tuple[str, Counter[str]]]:
         return [(name, self.counts[name]) for name in self.found.events]
 
-    def _send_until_done(self, client: ReplayClient, pieces: Iterator[Batch], bar: Any) -> None:
+    def _send_until_done(self, api: Api, pieces: Iterator[Batch], bar: Any) -> None:
         try:
             while (batch := self._next(pieces)) is not None:
-                outcome = client.send(batch)
+                outcome = api.send([line.json for line in batch.lines])
                 with self._lock:
                     self._add(batch, outcome)
                     bar.update(len(batch.lines))
@@ -72,4 +83,7 @@ class Replay:
 
     def _add(self, batch: Batch, outcome: Outcome) -> None:
         self.counts[batch.source] += outcome.counts
-        self.remarks += outcome.remarks
+        self.remarks += [
+            Remark(batch.source, batch.lines[said.place].number, said.id, said.status, said.detail)
+            for said in outcome.remarks
+        ]

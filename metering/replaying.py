@@ -15,11 +15,10 @@ from typing import NamedTuple
 
 import msgspec
 
-MAX_BATCH = 1_000
-MAX_BODY_BYTES = 1024 * 1024
+from parley_client.api import MAX_BODY_BYTES, body_length
+
 ORDERS = ("forward", "backward", "shuffle")
 SHUFFLE_SEED = 1  # the same disorder every time
-_HEAD, _TAIL = b'{"events":[', b"]}"
 
 
 class Source(NamedTuple):
@@ -41,13 +40,6 @@ class Batch(NamedTuple):
 
     source: str
     lines: Sequence[Line]
-
-    def body(self) -> bytes:
-        return _HEAD + b",".join(line.json for line in self.lines) + _TAIL
-
-    def halves(self) -> tuple["Batch", "Batch"]:
-        middle = len(self.lines) // 2
-        return Batch(self.source, self.lines[:middle]), Batch(self.source, self.lines[middle:])
 
 
 class Unreadable(NamedTuple):
@@ -154,13 +146,12 @@ def _shifted(event: object, days: int) -> bytes:
 
 def _batches(source: str, lines: Iterable[Line], size: int) -> Iterator[Batch]:
     batch: list[Line] = []
-    empty = len(_HEAD) + len(_TAIL)
-    length = empty
+    length = 0
     for line in lines:
-        if batch and (len(batch) == size or length + len(line.json) + 1 >= MAX_BODY_BYTES):
+        if batch and (len(batch) == size or body_length(length + len(line.json), len(batch) + 1) > MAX_BODY_BYTES):
             yield Batch(source, batch)
-            batch, length = [], empty
+            batch, length = [], 0
         batch.append(line)
-        length += len(line.json) + 1
+        length += len(line.json)
     if batch:
         yield Batch(source, batch)

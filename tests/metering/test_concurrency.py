@@ -13,6 +13,7 @@ import pytest
 from django.db import connection, transaction
 
 from metering import conversation_rows, event_rows
+from metering.catching_up import catch_up
 from metering.late_changes import take_late_days
 from metering.models import Conversation, Event, LateChange, MeterReading, QuarantinedEvent
 from metering.recutting import recut_changed_schemes
@@ -37,27 +38,36 @@ from tests.cast import (
     the_sitting,
 )
 from tests.metering.conftest import Sessions
+from tests.metering.waiting import assert_all_is_folded_once, fold, store
+from tests.served.serving import eventually
 
-WAITING = "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock'"
+BLOCKED = "FROM pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock'"
 
 
-def wait_until_blocked(sessions: int = 1) -> None:
+def wait_until_blocked(sessions: int = 1, *, within_s: float = 5) -> None:
     """Until so many other connections wait for a lock."""
-    for _ in range(500):
-        with connection.cursor() as cursor:
-            cursor.execute("SELECT pg_sleep(0.01)")
-            # Statistics are otherwise frozen at the first look of a transaction.
-            cursor.execute("SELECT pg_stat_clear_snapshot()")
-            cursor.execute(WAITING)
-            if cursor.fetchone()[0] >= sessions:
-                return
-    raise AssertionError("nobody waits")
+    assert eventually(lambda: of_the_blocked("count(*)") >= sessions, within_s=within_s), "nobody waits"
+
+
+def of_the_blocked(aggregate: str) -> int:
+    """Something about the other connections that wait for a lock, or done to them."""
+    with connection.cursor() as cursor:
+        # Statistics are otherwise frozen at the first look of a transaction.
+        cursor.execute("SELECT pg_stat_clear_snapshot()")
+        cursor.execute(f"SELECT {aggregate} {BLOCKED}")
+        return int(cursor.fetchone()[0])
+
+
+def end_the_blocked() -> None:
+    """The server ends the one connection that waits for a lock, as it does when it restarts."""
+    assert of_the_blocked("count(pg_terminate_backend(pid))") == 1
 
 
 def counted_by_day(customer: Customer, *, read_to: dt.datetime) -> dict[dt.date, int]:
     """Count usage as billing does: alone, with what is due settled first, leaving a reading."""
     with transaction.atomic():
         take_usage_lock(customer.id)
+        catch_up([customer.id], now=LATER)
         settle_customers([customer.id], as_of=read_to)
         rows = Conversation.objects.filter(customer=customer, settled_at__lt=read_to)
         counts = Counter()
@@ -116,8 +126,8 @@ def paused_after(
     reached, go_on, here = threading.Event(), threading.Event(), threading.get_ident()
     call = getattr(module, name)
 
-    def pausing(*arguments: object) -> object:
-        answer = call(*arguments)
+    def pausing(*arguments: object, **named: object) -> object:
+        answer = call(*arguments, **named)
         if threading.get_ident() != here and not reached.is_set():
             reached.set()
             go_on.wait(20)
@@ -128,17 +138,22 @@ def paused_after(
     go_on.set()
 
 
-def test_folds_of_a_new_reference_follow_each_other(sessions: Sessions, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The second waits for the first to commit, and then sees the sitting that the first has opened."""
-    acme()
-    with paused_after(monkeypatch, conversation_rows, "lock") as (reached, go_on):
-        first = sessions.start(lambda: send([report("e1", 0)]))
+def test_two_folds_of_a_customer_at_once_fold_everything_exactly_once(
+    sessions: Sessions, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The second has seen what the first has taken; it waits, fails, and starts again with what is left."""
+    customer = acme()
+    store(report("e1", 0), report("f1", 0, conversation="mail"))
+    with paused_after(monkeypatch, conversation_rows, "heads") as (reached, go_on):
+        first = sessions.start(fold)
         reached.wait(20)
-        second = sessions.start(lambda: send([report("e2", 1)]))
+        store(report("e2", 1), report("e0", -1))
+        second = sessions.start(fold)
         wait_until_blocked()
         go_on.set()
-    assert first.result() == second.result() == ["accepted"]
-    assert the_sitting().calls == 2
+    assert (first.result(), second.result()) == (1, 1)
+    assert the_sitting().calls == 3
+    assert_all_is_folded_once(customer)
 
 
 def test_a_close_beside_the_first_event_is_not_overlooked(sessions: Sessions) -> None:

@@ -7,8 +7,9 @@ import pytest
 import time_machine
 
 from api.keys import create_key
+from metering.catching_up import fold_waiting
 from metering.models import Correction, Event, QuarantinedEvent
-from tests.cast import acme, bolt, cleo, settled, the_sitting
+from tests.cast import LATER, acme, bolt, cleo, settled, the_sitting
 from tests.rest import LONG_AGO, Caller
 
 pytestmark = pytest.mark.django_db
@@ -66,6 +67,7 @@ def counts(answer):
 def test_the_event_of_the_contract_is_accepted_alone_and_then_a_duplicate(backend):
     assert counts(backend.post("/v1/events", CONTRACT).json()) == {"accepted": 1}
     assert counts(post(backend, CONTRACT)) == {"duplicate": 1}
+    fold_waiting(now=LATER)
     assert the_sitting("acme", "chat-9").output_tokens == 300
 
 
@@ -222,6 +224,7 @@ def test_closing_settles_at_that_instant_and_twice_is_harmless(backend):
     body = {"customer": "acme", "conversation": "chat-9", "at": "2026-11-20T11:00:00Z", "outcome": "resolved"}
     assert backend.post("/v1/conversations/close", body).json() == {"status": "accepted"}
     assert backend.post("/v1/conversations/close", body).json() == {"status": "duplicate"}
+    fold_waiting(now=LATER)
     sitting = the_sitting("acme", "chat-9")
     assert (sitting.settles_at.hour, sitting.outcome) == (11, "resolved")
     assert backend.post("/v1/conversations/close", body | {"customer": "nobody"}).status_code == 404

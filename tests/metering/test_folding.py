@@ -3,15 +3,14 @@
 import datetime as dt
 import itertools
 
-import msgspec
 import pytest
 from django.db import transaction
 
-from metering import event_rows
-from metering.ingest import write
-from metering.usage_lock import share_usage_lock
+from metering.catching_up import catch_up
+from metering.usage_lock import take_usage_lock
 from plans.models import Customer
 from tests.cast import LATER, acme, at, close, report, send, settled, sittings_of, the_sitting
+from tests.metering.waiting import change_stored
 
 pytestmark = pytest.mark.django_db
 
@@ -98,12 +97,12 @@ def test_a_close_alone_makes_no_conversation() -> None:
 
 
 def correct(*event_ids: str, **changes: object) -> None:
-    """Change stored events of Acme's the way a correction does."""
+    """Change stored events of Acme's the way a correction does, which folds at once."""
     owner = Customer.objects.get(key="acme")
     with transaction.atomic():
-        share_usage_lock([owner.id])
-        before = event_rows.read_stored(sorted((owner.id, event_id) for event_id in event_ids))
-        write([], [msgspec.structs.replace(e, corrected=True, **changes) for e in before], before, now=LATER)
+        take_usage_lock(owner.id)
+        change_stored(owner, *event_ids, **changes)
+        catch_up([owner.id], now=LATER)
 
 
 def void(*event_ids: str) -> None:

@@ -9,7 +9,7 @@ from metering.models import GoneConversation, LateChange, MeterReading
 from metering.reading import changed_since, count_settled, take_reading
 from plans.meters import Meters
 from plans.models import Customer
-from tests.cast import a_plan, a_scheme, acme, at, bolt, close, report, send, settled, subscribed
+from tests.cast import LATER, a_plan, a_scheme, acme, at, bolt, close, report, send, settled, subscribed
 from tests.metering.test_folding import void
 
 pytestmark = pytest.mark.django_db
@@ -167,5 +167,5 @@ def test_late_days_are_taken_once(customer: Customer) -> None:
 
 def test_a_reading_below_an_earlier_one_counts_whatever_the_days_it_takes_hold(customer: Customer) -> None:
     send([report("late", 101, conversation="other")])  # settles at 125 h, and 200 h has been read
-    assert take_reading(customer.id, up_to=at(60)) == [day(125)]
+    assert take_reading(customer.id, up_to=at(60), now=LATER) == [day(125)]
     assert count_settled(customer.id, at(100), at(200)) == {"simple": 1}

@@ -121,7 +121,7 @@ def test_whoever_cancels_at_once_counts_the_conversations_that_were_going_on(sub
     with transaction.atomic():
         ends(subscription, 2)
         assert recut_customer(customer.id, now=at(2)) == 2
-        take_reading(customer.id, up_to=at(2))
+        take_reading(customer.id, up_to=at(2), now=LATER)
     assert count_settled(customer.id, at(-1), at(2)) == {"simple": 2}
     assert not SchemeChange.objects.exists()
 
