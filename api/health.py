@@ -5,15 +5,15 @@ nothing better. `/readyz` says whether requests should be sent here: the databas
 of this code. Neither needs a key, and neither looks at the host name or the protocol, since probes know only addresses.
 """
 
+import logging
 import threading
 import time
 from collections.abc import Callable
 from functools import cache
 
 import msgspec
-from django.db import Error, connection
+from django.db import Error, ProgrammingError, connection
 from django.db.migrations.loader import MigrationLoader
-from django.db.migrations.recorder import MigrationRecorder
 from django.http import HttpRequest, HttpResponse, HttpResponseBase
 
 from api.problems import Problem
@@ -21,9 +21,11 @@ from api.problems import Problem
 LIVEZ, READYZ = "/livez", "/readyz"
 ANSWER_WITHIN_S = 2
 """How long the database may take to let us in (no driver counts in less), and again to answer."""
+NOT_MIGRATED = "The database is not migrated to this version."
 LOOKED_FOR_S = 1.0
 """An answer holds so long: nobody should be able to busy the database by asking."""
 
+logger = logging.getLogger(__name__)
 _lock = threading.Lock()
 _looked: tuple[float, str] | None = None
 
@@ -77,12 +79,17 @@ def _what_is_missing() -> str:
         "options": f"-c statement_timeout={ANSWER_WITHIN_S}s",
     }
     try:
-        missing = _last_migrations() - set(MigrationRecorder(probe).applied_migrations())
-    except Error:
+        with probe.cursor() as cursor:
+            cursor.execute("SELECT app, name FROM django_migrations")
+            missing = _last_migrations() - set(cursor.fetchall())
+    except ProgrammingError:
+        return NOT_MIGRATED
+    except Error as error:
+        logger.warning("not ready: %s", error)
         return "The database does not answer."
     finally:
         probe.close()
-    return "The database is not migrated to this version." if missing else ""
+    return NOT_MIGRATED if missing else ""
 
 
 @cache

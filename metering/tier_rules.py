@@ -65,9 +65,7 @@ version AS MATERIALIZED (
     WHERE v.id IN (SELECT version_id FROM rule)
 )"""
 """Rows `rule` (of customers, by time) and `version` (by id), to be joined to conversations `c` as IN_FORCE says."""
-IN_FORCE = """
-rule.customer_id = c.customer_id AND rule.starts_at <= c.settles_at AND rule.ends_at > c.settles_at
-  AND v.id = rule.version_id"""
+IN_FORCE = "rule.customer_id = c.customer_id AND rule.starts_at <= c.settles_at AND rule.ends_at > c.settles_at"
 TIER = f"""
 v.tiers[width_bucket(({TURNS})::int8, v.turn_limits) * v.columns + width_bucket(({TOKENS})::int8, v.token_limits) + 1]
 """

@@ -26,7 +26,7 @@ from tests.billing.purse import prepaid, present
 from tests.billing.test_bill_run import rename_tier
 from tests.cast import NOON, a_plan, acme, bolt, canceled, cleo, send, settled, subscribed
 from tests.metering.conftest import Sessions
-from tests.metering.test_concurrency import wait_until_blocked
+from tests.metering.test_concurrency import end_the_blocked, wait_until_blocked
 from tests.undoing import undone
 
 DUE = DEC_2 + GRACE
@@ -91,7 +91,7 @@ INCLUDED = {
 OUTCOMES = ("resolved", "escalated")
 
 
-def books() -> dict[str, object]:
+def books() -> dict[str, tuple[list[Any], list[Any]]]:
     """What all bills say, by customer; but for ids and numbers, which depend on who comes first."""
     lines = InvoiceLine.objects.order_by("invoice__created_at", "invoice__kind", "invoice__period_index", "position")
     money = Transfer.objects.order_by("debit__kind", "credit__kind", "amount")
@@ -205,9 +205,7 @@ def test_a_run_whose_connection_dies_within_a_batch_bills_everybody_once(session
         credit_balance(bolt(), "USD")
         run = sessions.start(lambda: bill(as_of=DUE, now=DUE))
         wait_until_blocked()
-        with connection.cursor() as cursor:
-            cursor.execute("SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE wait_event_type = 'Lock'")
-        wait_until_blocked()
+        end_the_blocked()
     assert (run.result(30).failed, len(run.result().invoices)) == (0, 3)
     assert_books_balance()
 

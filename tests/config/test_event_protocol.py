@@ -212,6 +212,26 @@ def test_a_request_may_come_byte_by_byte_and_after_empty_lines(desk: Desk) -> No
     assert Event.objects.count() == 1
 
 
+@pytest.mark.parametrize("before", ["in a head", "in a body"])
+def test_what_looks_like_a_request_within_another_is_none(desk: Desk, before: str) -> None:
+    """It comes as a piece of its own, and once after the other has been answered, but not been read to its end."""
+    within = desk.event("within")
+    beginning = {
+        "in a head": b"GET /livez HTTP/1.1\r\nHost: localhost\r\nX-Quoted: ",
+        "in a body": b"POST /v1/events HTTP/1.1\r\nHost: localhost\r\nContent-Length: 1048577\r\n\r\n",
+    }[before]
+
+    async def pieces() -> bytes:
+        line = await desk.line(beginning)
+        await asyncio.sleep(0.05)
+        line.send(within)
+        await asyncio.sleep(0.05)
+        return line.wire.written
+
+    assert [answer.status for answer in Answers(desk.run(pieces())).whole] == [{"in a head": 200}.get(before, 413)]
+    assert not Event.objects.exists()
+
+
 KINDS: dict[str, Callable[[Desk, str], bytes]] = {
     "short": lambda desk, name: desk.event(name),
     "long": lambda desk, name: desk.event(name, *LONG),
@@ -269,12 +289,16 @@ def test_who_wants_the_connection_closed_gets_his_answer_and_that(
 def test_a_connection_is_kept_for_a_while_after_an_answer_and_not_cut_off_before_it(
     desk: Desk, headers: tuple[str, ...]
 ) -> None:
-    with desk.busy():
-        line = desk.run(desk.line(desk.event("e1", *headers), timeout_keep_alive=0.1))
-        desk.run(asyncio.sleep(0.3))
-        assert not line.wire.closed
-    assert desk.run(line.answer()).status == 200
+    async def send(piece: bytes) -> None:
+        line.send(piece)
+
+    line = desk.run(desk.line(desk.event("e1", *headers), timeout_keep_alive=0.5))
     assert "connection" not in desk.run(line.answer()).headers
+    with desk.busy():
+        desk.run(send(desk.event("e2", *headers)))
+        desk.run(asyncio.sleep(0.8))
+        assert not line.wire.closed
+    assert [who(answer) for answer in desk.run(line.answers(2))] == ["e1", "e2"]
     assert not line.wire.closed
     assert desk.run(line.is_closed())
 

@@ -20,6 +20,7 @@ from tests.cast import LATER, a_plan, a_scheme, acme, at, bolt, report, settled,
 from tests.metering.histories import HOURS, histories, in_batches, random_histories
 from tests.metering.test_late_changes import noted
 from tests.metering.waiting import (
+    an_end,
     assert_all_is_folded_once,
     calls_stored_folded_and_waiting,
     change_stored,
@@ -76,6 +77,26 @@ def test_a_reference_cut_anew_does_not_count_twice_what_waits_of_it() -> None:
     catch_up([customer.id], now=LATER)
     assert (the_sitting().calls, the_sitting(conversation="mail").calls) == (4, 1)
     assert_all_is_folded_once(customer)
+
+
+@pytest.mark.parametrize("order", [*itertools.permutations(["e1", "e2", "e3"])])
+def test_of_several_changes_that_wait_the_earliest_says_where_to_cut(order: tuple[str, ...]) -> None:
+    customer = acme()
+    store(report("e1", 0), report("e2", 50), report("e3", 100))
+    fold()
+    for name in order:
+        change_stored(customer, name, output_tokens=7)
+    fold()
+    assert [*Conversation.objects.order_by("ordinal").values_list("output_tokens", flat=True)] == [7, 7, 7]
+
+
+def test_a_close_that_waits_alone_closes_what_was_folded_before() -> None:
+    customer = acme()
+    store(report("e1", 0), report("e2", 2))
+    fold()
+    store(an_end(1))
+    catch_up([customer.id], now=LATER)
+    assert [row.closed_at for row in Conversation.objects.order_by("ordinal")] == [at(1), None]
 
 
 def test_changing_the_scheme_beside_waiting_events_counts_each_once() -> None:

@@ -180,6 +180,25 @@ def test_the_program_that_folds_survives_the_loss_of_its_connection_and_ends_whe
 # Folds beside others
 
 
+def test_what_is_stored_while_a_reference_is_cut_anew_is_counted_by_the_next_fold(
+    sessions: Sessions, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Not by this one, which has not taken it from the queue and must not see it among the events either."""
+    customer = acme()
+    store(report("e1", 0), report("e2", 40)), fold()
+    store(report("bridge", 20))
+    with paused_after(monkeypatch, conversation_rows, "heads") as (reached, go_on):
+        folding = sessions.start(fold)
+        reached.wait(20)
+        store(report("e3", 41))
+        go_on.set()
+    assert folding.result() == 1
+    assert the_sitting().calls == 3
+    fold()
+    assert the_sitting().calls == 4
+    assert_all_is_folded_once(customer)
+
+
 def test_a_fold_beside_settling_opens_again_what_was_settled_meanwhile(
     sessions: Sessions, monkeypatch: pytest.MonkeyPatch
 ) -> None:

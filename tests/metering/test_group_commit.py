@@ -104,6 +104,19 @@ def test_who_was_just_answered_is_waited_for_and_nobody_else(door: Door, monkeyp
     assert commits() == before + 4
 
 
+def test_those_who_came_meanwhile_are_stored_with_who_was_answered_meanwhile(
+    door: Door, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(group_commit, "COMPANY_S", NEVER_S)
+    with door.busy():
+        waiting = door.send(*door.requests(5))
+    door.loop.has_begun_all()
+    assert not waiting.done()
+    again = door.send(*door.requests(1, "again"))
+    assert all_accepted(waiting.result(PATIENCE_S) + again.result(PATIENCE_S))
+    assert commits() == 2
+
+
 def test_company_that_does_not_come_is_waited_for_once(door: Door) -> None:
     with door.busy():
         waiting = door.send(*door.requests(5))

@@ -37,8 +37,10 @@ def is_told_to_come_again(answer: Answer) -> None:
 
 
 def all_goes_on(served: Served) -> None:
-    ready = eventually(lambda: ask(served, "GET", "/readyz").status == 200, within_s=BACK_WITHIN_S)
-    assert ready, ask(served, "GET", "/readyz").body
+    def every_process_is_ready() -> bool:
+        return all(ask(served, "GET", "/readyz").status == 200 for _ in range(12))
+
+    assert eventually(every_process_is_ready, within_s=BACK_WITHIN_S)
     assert report(served, "afterwards").status == 200
     assert ask(served, "GET", "/v1/customers").status == 200
 

@@ -35,7 +35,7 @@ def test_a_hasty_caller_gets_his_rate_and_what_is_refused_is_not_stored(served: 
         answers = dict(threads.map(hurry, range(200)))
     taken = {name for name, answer in answers.items() if answer.status == 200}
     refused = [answer for answer in answers.values() if answer.status != 200]
-    assert 50 <= len(taken) < 150
+    assert 25 <= len(taken) < 150  # the burst of one process at least
     for answer in refused:
         assert (answer.status, answer.headers["ratelimit-limit"]) == (429, "10")
         assert int(answer.headers["retry-after"]) >= 1
