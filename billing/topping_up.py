@@ -16,6 +16,7 @@ from billing import ledger, wallets
 from billing.granting import MOST, give
 from billing.models import Grant, GrantKind, Invoice, InvoiceStatus, TopUpRule
 from billing.running import unbilled
+from metering.catching_up import catch_up
 from plans.models import Customer
 from plans.money import smallest_charge
 
@@ -71,6 +72,7 @@ def top_up_due(*, as_of: dt.datetime, now: dt.datetime) -> list[Invoice]:
     bought = []
     for customer_id in list(_rested(now).values_list("pk", flat=True)):
         try:
+            catch_up([customer_id], now=now)  # here, because in there the ledger's accounts are locked already
             invoice = _top_up(customer_id, as_of=as_of, now=now)
         except Exception:
             log.exception("topping up customer %s failed", customer_id)

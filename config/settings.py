@@ -93,6 +93,7 @@ _WAITS = {
     "statement_timeout": _STATEMENT_TIMEOUT,
     "idle_in_transaction_session_timeout": _STATEMENT_TIMEOUT,
     "lock_timeout": os.environ.get("PARLEY_LOCK_TIMEOUT", "0"),
+    "jit": "off",  # compiling a query of milliseconds takes longer than running it
 }
 DATABASES["default"]["OPTIONS"] = {
     "connect_timeout": 5,
