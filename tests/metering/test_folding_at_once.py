@@ -1,23 +1,13 @@
-"""Folds beside each other and beside all else, and folds that break off: nothing is lost, nothing counts twice."""
+"""Folds beside each other and beside everything else: nothing is lost, and nothing counts twice."""
 
-import itertools
-import logging
-import os
 import random
-import signal
-import subprocess
-import sys
 import threading
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
-from decimal import Decimal
+from collections.abc import Callable
 from typing import Any
-from urllib.parse import quote
 
 import msgspec
-import psycopg
 import pytest
-from django.db import connection, transaction
+from django.db import transaction
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -28,156 +18,21 @@ from metering.reading import take_reading
 from metering.recutting import recut_changed_schemes, recut_customer
 from metering.reports import Report
 from metering.settling import settle_customers
-from metering.supplier_models import ALWAYS, SupplierRate
 from metering.usage_lock import slot_of, take_usage_lock
-from plans.customers import create_customer
 from plans.models import Customer
-from tests.cast import LATER, NOON, a_plan, a_scheme, acme, at, report, settled, subscribed, the_sitting
+from tests.cast import LATER, a_plan, a_scheme, acme, at, report, settled, subscribed, the_sitting
 from tests.metering.conftest import Sessions
 from tests.metering.histories import histories, in_batches, random_histories
 from tests.metering.test_catching_up import STRICT
-from tests.metering.test_concurrency import counted_by_day, end_the_blocked, paused_after, wait_until_blocked
+from tests.metering.test_concurrency import counted_by_day, paused_after, wait_until_blocked
 from tests.metering.test_late_changes import noted
 from tests.metering.waiting import (
-    an_end,
     assert_all_is_folded_once,
     calls_stored_folded_and_waiting,
-    change_stored,
     fold,
+    new_customer,
     store,
 )
-from tests.served.serving import ROOT, eventually
-
-# Folds that break off
-
-
-class Interrupted(Exception):
-    """What is planted."""
-
-
-@contextmanager
-def interrupted_at(number: int, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    """The driver fails at so many-th statement from here on."""
-    left = itertools.count(1)
-
-    def failing(original: Callable[..., Any]) -> Callable[..., Any]:
-        def call(*arguments: Any, **named: Any) -> Any:
-            if next(left) == number:
-                raise Interrupted
-            return original(*arguments, **named)
-
-        return call
-
-    with monkeypatch.context() as patched:
-        patched.setattr(psycopg.Cursor, "execute", failing(psycopg.Cursor.execute))
-        patched.setattr(psycopg.Cursor, "copy", failing(psycopg.Cursor.copy))
-        yield
-
-
-@pytest.mark.parametrize("inside", [False, True], ids=["by itself", "in a transaction"])
-def test_a_fold_interrupted_at_any_statement_is_done_again_whole(
-    committed: None, monkeypatch: pytest.MonkeyPatch, inside: bool
-) -> None:
-    customer = acme()
-    store(report("e1", 0), report("e2", 40), report("e3", 200), report("f1", 0, conversation="mail"))
-    assert counted_by_day(customer, read_to=at(100))
-    store(report("bridge", 20), report("e4", 201), report("f2", 1, conversation="mail"))
-    store(report("new", conversation="post"), an_end(202))
-    change_stored(customer, "e3", voided=True)
-    before = calls_stored_folded_and_waiting()
-    for number in itertools.count(1):
-        try:
-            with interrupted_at(number, monkeypatch), transaction.atomic() if inside else no_transaction():
-                catch_up([customer.id], now=LATER)
-            break
-        except Interrupted:
-            assert calls_stored_folded_and_waiting() == before
-            assert not LateChange.objects.exists()
-    assert number > 10
-    assert_all_is_folded_once(customer)
-    assert noted(customer)
-
-
-@contextmanager
-def no_transaction() -> Iterator[None]:
-    yield
-
-
-def test_a_fold_that_keeps_losing_gives_up_and_leaves_everything(
-    committed: None, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    customer = acme()
-    store(report("e1"))
-    with connection.cursor() as cursor:
-        cursor.execute(RACE_FOR_EVER)
-    with pytest.raises(psycopg.errors.SerializationFailure):
-        fold()
-    assert calls_stored_folded_and_waiting() == (1, 0, 1)
-    with connection.cursor() as cursor:
-        cursor.execute("DROP TRIGGER race ON metering_unfoldedevents")
-    fold()
-    assert_all_is_folded_once(customer)
-
-
-def test_a_customer_whose_events_cannot_be_folded_keeps_nobody_else_waiting(
-    committed: None, caplog: pytest.LogCaptureFixture
-) -> None:
-    """A hundred calls of the most tokens, at a price beyond reason, cost more than a column holds."""
-    a_rate(provider="nobody", model="gold", usd="999999")
-    customers = sorted((new_customer() for _ in range(3)), key=lambda customer: customer.id)
-    golden = [report(f"g{n}", customer=customers[1].key, model="gold", tokens=(0, 0, 0, 10**9, 0)) for n in range(100)]
-    store(*golden, *[report("e1", customer=customer.key) for customer in customers])
-    with caplog.at_level(logging.ERROR, "metering.catching_up"):
-        assert fold() == 3
-    assert [record.args for record in caplog.records] == [(customers[1].id,)]
-    assert set(UnfoldedEvents.objects.values_list("customer", flat=True)) == {customers[1].id}
-    with pytest.raises(OverflowError):
-        catch_up([customers[1].id], now=LATER)
-    assert_all_is_folded_once(customers[0])
-    assert_all_is_folded_once(customers[2])
-
-
-def a_rate(*, provider: str, model: str, usd: str) -> None:
-    names = ("input", "cache_read", "cache_write", "output")
-    prices = {f"{name}_usd_per_million": Decimal(usd) for name in names}
-    SupplierRate.objects.create(source="operator", provider=provider, model=model, starts_at=ALWAYS, **prices)
-
-
-RACE_FOR_EVER = """
-CREATE FUNCTION pg_temp.race() RETURNS trigger LANGUAGE plpgsql AS
-    $$ BEGIN RAISE EXCEPTION 'a race' USING ERRCODE = 'serialization_failure'; END $$;
-CREATE TRIGGER race BEFORE DELETE ON metering_unfoldedevents FOR EACH ROW EXECUTE FUNCTION pg_temp.race()"""
-
-
-@pytest.fixture
-def folder(committed: None) -> Iterator["subprocess.Popen[bytes]"]:
-    """`manage.py fold` at work on the test's database."""
-    of = connection.settings_dict
-    url = f"postgresql://{of['USER']}:{of['PASSWORD']}@{quote(of['HOST'], safe='')}:{of['PORT']}/{of['NAME']}"
-    program = subprocess.Popen(
-        [sys.executable, "manage.py", "fold"], cwd=ROOT, env=os.environ | {"DATABASE_URL": url}, stderr=subprocess.PIPE
-    )
-    with program:
-        yield program
-        program.kill()
-
-
-def test_the_program_that_folds_survives_the_loss_of_its_connection_and_ends_when_told(
-    folder: "subprocess.Popen[bytes]",
-) -> None:
-    acme()
-    store(report("e1"))
-    with transaction.atomic():
-        list(UnfoldedEvents.objects.select_for_update())
-        wait_until_blocked(within_s=30)
-        end_the_blocked()
-    assert eventually(lambda: not UnfoldedEvents.objects.exists(), within_s=20)
-    assert (folder.poll(), the_sitting().calls) == (None, 1)
-    folder.send_signal(signal.SIGTERM)
-    assert folder.wait(10) == 0
-
-
-# Folds beside others
 
 
 def test_what_is_stored_while_a_reference_is_cut_anew_is_counted_by_the_next_fold(
@@ -340,15 +195,6 @@ def a_pair_whose_slots_are_the_other_way_round() -> list[Customer]:
         pair = sorted((new_customer() for _ in range(2)), key=lambda customer: customer.id)
         if slot_of(pair[0].id) > slot_of(pair[1].id):
             return pair
-
-
-_numbers = itertools.count()
-
-
-def new_customer() -> Customer:
-    """One whom no other example knows."""
-    key = f"customer-{next(_numbers)}"
-    return create_customer(key=key, name=key, currency="USD", now=NOON)
 
 
 # All at once

@@ -12,6 +12,7 @@ from metering.packed_arrays import PACKERS, raw_cursor
 pytestmark = pytest.mark.django_db
 INSTANTS = st.datetimes(dt.datetime(1970, 1, 1), dt.datetime(2999, 1, 1), timezones=st.just(dt.UTC))  # noqa: DTZ001
 VALUES = {
+    "int2": st.none() | st.integers(-(2**15), 2**15 - 1),
     "int4": st.none() | st.integers(-(2**31), 2**31 - 1),
     "int8": st.none() | st.integers(-(2**63), 2**63 - 1),
     "timestamptz": st.none() | INSTANTS,

@@ -1,5 +1,6 @@
 """Between storing and folding: events that are stored and wait in the queue, and what they have to become."""
 
+import itertools
 import uuid
 from collections.abc import Iterable
 from typing import Any
@@ -18,13 +19,22 @@ from metering.reports import CloseIn, Report, close_event
 from metering.sittings import cut
 from metering.unfolded import Entries
 from metering.usage_lock import share_usage_lock
+from plans.customers import create_customer
 from plans.models import Customer
-from tests.cast import LATER, at
+from tests.cast import LATER, NOON, at
+
+_numbers = itertools.count()
 
 IN_ONE_LOOK = """
 SELECT (SELECT count(*) FROM metering_event WHERE kind <> 'close'),
     (SELECT coalesce(sum(calls), 0) FROM metering_conversation),
     (SELECT array_agg(entries) FROM metering_unfoldedevents)"""
+
+
+def new_customer() -> Customer:
+    """One whom no other example knows."""
+    key = f"customer-{next(_numbers)}"
+    return create_customer(key=key, name=key, currency="USD", now=NOON)
 
 
 def copies(reports: Iterable[Report]) -> list[Report]:
