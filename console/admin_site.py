@@ -33,6 +33,7 @@ SECTIONS: dict[str, tuple[str, dict[str, str]]] = {
             "QuarantinedEvent": "Events in quarantine",
             "Backfill": "Files of historical events",
             "late_changes": "Days changed after they were counted",
+            "WaitingCall": "Calls waiting for their trace",
             "MeterReading": "Meter readings",
             "SupplierRate": "Supplier rates",
         },

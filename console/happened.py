@@ -11,7 +11,7 @@ from django.utils.safestring import SafeString
 
 from console.links import event_url, link
 from console.read_only import ReadOnlyAdmin
-from metering.models import Correction, MeterReading, SupplierRate
+from metering.models import Correction, MeterReading, SupplierRate, WaitingCall
 from metering.supplier_rates import forget_book
 
 
@@ -26,6 +26,13 @@ class CorrectionAdmin(ReadOnlyAdmin):
     @admin.display(description="Event")
     def event(self, correction: Correction) -> SafeString:
         return link(event_url(correction.customer.key, correction.event_id), correction.event_id)
+
+
+class WaitingCallAdmin(ReadOnlyAdmin):
+    """Calls of traces that wait to hear whose conversation they belong to."""
+
+    list_display = ("received_at", "trace_id", "span_id", "default_customer", "fault")
+    search_fields = ("trace_id",)
 
 
 class MeterReadingAdmin(ReadOnlyAdmin):
@@ -120,5 +127,6 @@ class SupplierRateAdmin(ReadOnlyAdmin):
 def register(site: AdminSite) -> None:
     """Put these tables on the desk."""
     site.register(Correction, CorrectionAdmin)
+    site.register(WaitingCall, WaitingCallAdmin)
     site.register(MeterReading, MeterReadingAdmin)
     site.register(SupplierRate, SupplierRateAdmin)
