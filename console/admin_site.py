@@ -35,6 +35,7 @@ SECTIONS: dict[str, tuple[str, dict[str, str]]] = {
             "late_changes": "Days changed after they were counted",
             "WaitingCall": "Calls waiting for their trace",
             "MeterReading": "Meter readings",
+            "WatchedUsage": "Usage counted ahead",
             "SupplierRate": "Supplier rates",
         },
     ),

@@ -12,6 +12,7 @@ from django.utils.safestring import SafeString
 from console.links import event_url, link
 from console.read_only import ReadOnlyAdmin
 from metering.models import Correction, MeterReading, SupplierRate, WaitingCall
+from metering.usage_models import WatchedUsage
 from metering.supplier_rates import forget_book
 
 
@@ -33,6 +34,14 @@ class WaitingCallAdmin(ReadOnlyAdmin):
 
     list_display = ("received_at", "trace_id", "span_id", "default_customer", "fault")
     search_fields = ("trace_id",)
+
+
+class WatchedUsageAdmin(ReadOnlyAdmin):
+    """Customers with so many conversations that their running usage is counted ahead."""
+
+    list_display = ("customer", "asked_at", "since", "until", "taken_at")
+    list_select_related = ("customer",)
+    search_fields = ("customer__key__exact",)
 
 
 class MeterReadingAdmin(ReadOnlyAdmin):
@@ -128,5 +137,6 @@ def register(site: AdminSite) -> None:
     """Put these tables on the desk."""
     site.register(Correction, CorrectionAdmin)
     site.register(WaitingCall, WaitingCallAdmin)
+    site.register(WatchedUsage, WatchedUsageAdmin)
     site.register(MeterReading, MeterReadingAdmin)
     site.register(SupplierRate, SupplierRateAdmin)
