@@ -12,8 +12,8 @@ from django.utils.safestring import SafeString
 from console.links import event_url, link
 from console.read_only import ReadOnlyAdmin
 from metering.models import Correction, MeterReading, SupplierRate, WaitingCall
-from metering.usage_models import WatchedUsage
 from metering.supplier_rates import forget_book
+from metering.usage_models import WatchedUsage
 
 
 class CorrectionAdmin(ReadOnlyAdmin):
