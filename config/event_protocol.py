@@ -66,12 +66,12 @@ class EventProtocol(BoundedHttp):
         self._in_message = False
         super().on_message_complete()
 
-    def eof_received(self) -> bool:  # type: ignore[override]  # asyncio asks for it, uvicorn has no use for it
+    def eof_received(self) -> bool:
         """Whoever waits for an answer gets it, and it is the last."""
         if self._answering:
             self._last = True
             return True
-        return False
+        return super().eof_received()
 
     def shutdown(self) -> None:
         """Whoever has been promised an answer gets it first."""

@@ -22,6 +22,7 @@ Send = Callable[[Message], Awaitable[None]]
 App = Callable[[Message, Receive, Send], Awaitable[None]]
 
 MOST_REQUESTS = 128
+"""Come whole, and not yet answered, in one process."""
 MOST_BYTES = 64 * 1024 * 1024
 """Of bodies read and not yet answered, in one process."""
 DEADLINE_S, SLOWEST_BYTES_PER_S = 10.0, 256 * 1024
@@ -51,19 +52,24 @@ class Reception:
             return
 
     async def _let_in(self, scope: Message, receive: Receive, send: Send) -> None:
-        if self._requests >= MOST_REQUESTS:
-            raise unavailable()
-        self._requests += 1
         body = bytearray()
         try:
             length = _announced(scope)
             if length is not None and length <= _read_whole(scope["path"]):
                 await self._read_in_time(receive, length, body)
                 receive = _replay(body, receive)
+            await self._have_answered(scope, receive, send)
+        finally:
+            self._bytes -= len(body)
+
+    async def _have_answered(self, scope: Message, receive: Receive, send: Send) -> None:
+        if self._requests >= MOST_REQUESTS:
+            raise unavailable()
+        self._requests += 1
+        try:
             await self._app(scope, receive, send)
         finally:
             self._requests -= 1
-            self._bytes -= len(body)
 
     async def _read_in_time(self, receive: Receive, length: int, body: bytearray) -> None:
         try:

@@ -7,12 +7,14 @@ to the same tokens in the same conversation it is a duplicate.
 """
 
 import datetime as dt
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
 import msgspec
 
 from api.json_faults import BadJson
+from api.metrics import count_verdicts
 from api.strict_json import convert
 from metering.catalogue import provider_of_model
 from metering.doors.foreign_calls import ForeignCall
@@ -49,6 +51,7 @@ def admit(calls: Sequence[ForeignCall], *, door: str, sender: DoorSender, now: d
     if reports:
         verdicts |= {verdict.index: verdict for verdict in ingest(reports, now=now)}
         verdicts |= _settle_conflicts(calls, verdicts, door, now)
+    count_verdicts(door, Counter(verdict.status for verdict in verdicts.values()))
     return [verdicts[index] for index in range(len(calls))]
 
 

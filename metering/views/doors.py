@@ -75,6 +75,7 @@ class LiteLlm(Endpoint):
         atomic=False,
         reads_body=False,
         problems=CONTENDED,
+        door="litellm",
         summary="Take calls from LiteLLM",
         description="The payloads of LiteLLM's generic_api callback: a JSON array, NDJSON or one object. What cannot "
         "be used is quarantined; the answer is 200 whenever anything in the body can be read, since LiteLLM gives up "
@@ -98,6 +99,7 @@ class OtlpTraces(Endpoint):
         atomic=False,
         reads_body=False,
         problems=CONTENDED,
+        door="otlp",
         summary="Take calls from OpenTelemetry",
         description="An OTLP/HTTP export of traces, in protobuf or JSON. Inference spans become events; a call waits "
         "for the span above it that names its conversation. Spans that had to be quarantined are told in "
@@ -136,6 +138,7 @@ class OpenMeterEvents(Endpoint):
         atomic=False,
         reads_body=False,
         problems=CONTENDED,
+        door="openmeter",
         summary="Take CloudEvents from OpenMeter's clients",
         description="One CloudEvent or a batch. OpenMeter's SDK takes anything but 204 for a failure.",
     )
@@ -158,6 +161,7 @@ class PolarEvents(Endpoint):
         atomic=False,
         reads_body=False,
         problems=CONTENDED,
+        door="polar",
         summary="Take events from Polar's clients",
     )
     def post(self, request: Request, query: DoorQuery) -> PolarAnswer:

@@ -97,3 +97,10 @@ def test_every_process_answers_for_all(tmp_path):
     subprocess.run([sys.executable, "-c", code], env=environment, check=True)
     shown = subprocess.run([sys.executable, "-c", show], env=environment, check=True, capture_output=True, text=True)
     assert samples(shown.stdout)["parley_events_total", (("door", "d"), ("verdict", "v"))] == 4
+
+
+def test_what_comes_in_by_another_door_is_counted_under_its_name(backend):
+    taken = scrape(backend, "parley_events_total", door="openmeter", verdict="quarantined")
+    assert backend.post("/ingest/openmeter/api/v1/events", {"specversion": "1.0", "id": "a"}).status_code == 204
+    assert scrape(backend, "parley_events_total", door="openmeter", verdict="quarantined") - taken == 1
+    assert scrape(backend, "parley_request_seconds_count", door="openmeter", status="204") >= 1
