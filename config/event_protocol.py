@@ -66,7 +66,7 @@ class EventProtocol(BoundedHttp):
         self._in_message = False
         super().on_message_complete()
 
-    def eof_received(self) -> bool:
+    def eof_received(self) -> bool:  # type: ignore[override]  # asyncio asks for it, uvicorn has no use for it
         """Whoever waits for an answer gets it, and it is the last."""
         if self._answering:
             self._last = True

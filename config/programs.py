@@ -15,6 +15,7 @@ LOOPBACK = "127.0.0.1"
 WORKER_PROCESSES = 2
 SANDBOX_KEY = "sk_test_sandbox"
 ADDRESS_FILE = "serve.json"
+PROTOCOL = "config.event_protocol:EventProtocol"
 
 
 class PortTaken(Exception):
@@ -97,7 +98,7 @@ def web_server(addresses: Addresses, workers: int) -> list[str]:
     """One event loop a process."""
     return python_module(
         *("uvicorn", "--host", LOOPBACK, "--port", str(addresses.port), "--workers", str(workers)),
-        *("--loop", "uvloop", "--http", "config.event_protocol:EventProtocol", "--ws", "none", "--lifespan", "off"),
+        *("--loop", "uvloop", "--http", PROTOCOL, "--ws", "none", "--lifespan", "off"),
         *("--no-access-log", "--no-server-header", "--no-proxy-headers"),
         *("--log-level", "warning", "--timeout-graceful-shutdown", "4"),
         "config.asgi:application",

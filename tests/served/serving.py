@@ -172,10 +172,11 @@ def serving(data_dir: Path) -> Iterator[Served]:
 
 
 def eventually(condition: Callable[[], bool], *, within_s: float) -> bool:
+    """Whether it comes true in time; it need not stay so."""
     deadline = time.monotonic() + within_s
-    while not condition() and time.monotonic() < deadline:
+    while not (is_true := condition()) and time.monotonic() < deadline:
         time.sleep(0.02)
-    return condition()
+    return is_true
 
 
 def processes_of(data_dir: Path) -> dict[int, Process]:
