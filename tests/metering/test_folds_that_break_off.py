@@ -130,8 +130,9 @@ CREATE TRIGGER race BEFORE DELETE ON metering_unfoldedevents FOR EACH ROW EXECUT
 @pytest.fixture
 def folder(committed: None) -> Iterator["subprocess.Popen[bytes]"]:
     """`manage.py fold` at work on the test's database."""
-    of = connection.settings_dict
-    url = f"postgresql://{of['USER']}:{of['PASSWORD']}@{quote(of['HOST'], safe='')}:{of['PORT']}/{of['NAME']}"
+    of = connection.get_connection_params()
+    place = f"host={quote(of['host'], safe='')}&port={of.get('port') or 5432}"
+    url = f"postgresql://{of['user']}:{of.get('password', '')}@/{of['dbname']}?{place}"
     program = subprocess.Popen(
         [sys.executable, "manage.py", "fold"], cwd=ROOT, env=os.environ | {"DATABASE_URL": url}, stderr=subprocess.PIPE
     )
