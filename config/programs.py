@@ -100,7 +100,7 @@ def web_server(addresses: Addresses, workers: int) -> list[str]:
         *("uvicorn", "--host", LOOPBACK, "--port", str(addresses.port), "--workers", str(workers)),
         *("--loop", "uvloop", "--http", PROTOCOL, "--ws", "none", "--lifespan", "off"),
         *("--no-access-log", "--no-server-header", "--no-proxy-headers"),
-        *("--log-level", "warning", "--timeout-graceful-shutdown", "4"),
+        *("--log-level", "warning", "--timeout-graceful-shutdown", "4", "--timeout-worker-healthcheck", "30"),
         "config.asgi:application",
     )
 
