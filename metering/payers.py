@@ -5,7 +5,7 @@ from collections.abc import Iterable
 from typing import NamedTuple
 
 from metering.packed_arrays import raw_cursor, texts
-from metering.usage_lock import LOCK_SPACE, SLOTS
+from metering.usage_lock import SHARE_IN_ORDER
 
 
 class Payer(NamedTuple):
@@ -16,10 +16,7 @@ class Payer(NamedTuple):
 
 
 FIND = "SELECT key, id, byok FROM plans_customer WHERE key = ANY(%s::text[]) AND erased_at IS NULL"
-# `usage_lock.share_usage_lock`, slots and order alike, on the way: one statement less on the path of every event.
-FIND_AND_SHARE = f"""
-SELECT key, id, byok, pg_advisory_xact_lock_shared({LOCK_SPACE}, slot)
-FROM (SELECT *, get_byte(uuid_send(id), 15) %% {SLOTS} AS slot FROM ({FIND}) found ORDER BY slot) in_order"""
+FIND_AND_SHARE = SHARE_IN_ORDER.format(FIND)
 
 
 def find_payers(keys: Iterable[str]) -> dict[str, Payer]:

@@ -36,7 +36,7 @@ def recut_customer(customer_id: uuid.UUID, *, now: dt.datetime) -> int:
     """Work off one customer's scheme changes; returns how many references were cut anew.
 
     Inside the transaction that changes the agreement, or in one of its own. Takes the usage lock, which comes before
-    locks on events, references and invoices; what it cut anew is open until it is settled again.
+    locks on events, conversations and invoices; what it cut anew is open until it is settled again.
     """
     take_usage_lock(customer_id)
     changes = dict(SchemeChange.objects.filter(customer=customer_id).values_list("pk", "since"))

@@ -12,12 +12,12 @@ from metering.doors.foreign_calls import (
     NO_USAGE,
     CannotBill,
     ForeignCall,
+    call_of,
     count,
     first_text,
     instant,
     text,
     usage_fields,
-    without_content,
 )
 from metering.usage_normalising import MAX_TOKENS
 
@@ -45,14 +45,7 @@ TYPES = {
 
 def read_call(event: object) -> ForeignCall:
     """One CloudEvent as a call."""
-    if not isinstance(event, Mapping):
-        return ForeignCall(fault="the item is not an object", sent=type(event).__name__)
-    call = ForeignCall(sent=without_content(event))
-    try:
-        _read(event, call.fields)
-    except CannotBill as cannot:
-        call.fault = str(cannot)
-    return call
+    return call_of(event, _read)
 
 
 def feature_of(source: str) -> str:

@@ -6,7 +6,7 @@ read by then goes into quarantine with it. Fields that a payload leaves empty co
 
 import datetime as dt
 import math
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 from msgspec import Struct, field
@@ -60,6 +60,18 @@ class ForeignCall(Struct):
     def id(self) -> str:
         """The event id, or "" where none could be read."""
         return str(self.fields.get("id", ""))
+
+
+def call_of(event: object, read: Callable[[Mapping[str, Any], dict[str, Any]], None]) -> ForeignCall:
+    """The call that `read` finds in an item by filling in its fields; what it cannot use is the call's fault."""
+    if not isinstance(event, Mapping):
+        return ForeignCall(fault="the item is not an object", sent=type(event).__name__)
+    call = ForeignCall(sent=without_content(event))
+    try:
+        read(event, call.fields)
+    except CannotBill as cannot:
+        call.fault = str(cannot)
+    return call
 
 
 def text(value: object, name: str) -> str | None:

@@ -7,21 +7,14 @@ from collections.abc import Mapping
 from typing import Any
 
 from metering.doors.cloud_events import CONVERSATIONS, bucket_counts, disjoint
-from metering.doors.foreign_calls import CannotBill, ForeignCall, first_text, instant, text, without_content
+from metering.doors.foreign_calls import CannotBill, ForeignCall, call_of, first_text, instant, text
 
 PROVIDERS = ("vendor", "provider")
 
 
 def read_call(event: object) -> ForeignCall:
     """One event as a call."""
-    if not isinstance(event, Mapping):
-        return ForeignCall(fault="the item is not an object", sent=type(event).__name__)
-    call = ForeignCall(sent=without_content(event))
-    try:
-        _read(event, call.fields)
-    except CannotBill as cannot:
-        call.fault = str(cannot)
-    return call
+    return call_of(event, _read)
 
 
 def _read(event: Mapping[str, Any], fields: dict[str, Any]) -> None:

@@ -16,10 +16,11 @@ from metering import conversation_rows, event_rows
 from metering.catching_up import catch_up
 from metering.late_changes import take_late_days
 from metering.models import Conversation, Event, LateChange, MeterReading, QuarantinedEvent
+from metering.payers import share_payers
 from metering.recutting import recut_changed_schemes
 from metering.releasing import release_quarantined
 from metering.settling import settle_customers
-from metering.usage_lock import share_usage_lock, take_usage_lock
+from metering.usage_lock import share_usage_lock, slot_of, take_usage_lock
 from plans.models import Customer
 from plans.subscribing import SubscriptionOverlaps
 from tests.cast import (
@@ -320,6 +321,14 @@ def test_customers_do_not_wait_for_each_others_counts(sessions: Sessions) -> Non
     with transaction.atomic():
         take_usage_lock(acme().id)
         assert sessions.start(lambda: send([report("e1", customer="bolt")])).result(timeout=20) == ["accepted"]
+
+
+def test_an_ingest_shares_the_very_locks_that_a_count_takes(sessions: Sessions) -> None:
+    customers = {customer.key: customer for customer in (acme(), bolt())}
+    with transaction.atomic(), connection.cursor() as cursor:
+        share_payers(customers)
+        cursor.execute("SELECT objid FROM pg_locks WHERE locktype = 'advisory' AND pid = pg_backend_pid()")
+        assert {slot for (slot,) in cursor.fetchall()} == {slot_of(one.id) for one in customers.values()}
 
 
 def test_the_usage_lock_is_shared_among_ingests(sessions: Sessions) -> None:
