@@ -5,7 +5,9 @@ without it a process answers for itself. The directory has to be emptied when th
 """
 
 import os
-from collections.abc import Iterable, Mapping
+from bisect import bisect_left
+from collections import Counter as Tally
+from collections.abc import Iterable, Mapping, Sequence
 from functools import cache
 
 from prometheus_client import CollectorRegistry, Counter, Histogram, Metric, generate_latest
@@ -36,6 +38,14 @@ _events_of = cache(_events.labels)
 def count_request(door: str, status: int, seconds: float) -> None:
     """A request was answered after so many seconds."""
     _request_of(door, status).observe(seconds)
+
+
+def count_requests(door: str, status: int, seconds: Sequence[float]) -> None:
+    """As `count_request` for many at once, which the library has no word for: each of its counters is moved once."""
+    histogram = _request_of(door, status)
+    histogram._sum.inc(sum(seconds))
+    for bucket, requests in Tally(bisect_left(_SECONDS, each) for each in seconds).items():
+        histogram._buckets[bucket].inc(requests)
 
 
 def count_verdicts(door: str, counts: Mapping[str, int]) -> None:

@@ -4,7 +4,6 @@ Production names DATABASE_URL, CELERY_BROKER_URL, STRIPE_API_KEY, STRIPE_WEBHOOK
 PARLEY_ALLOWED_HOSTS. Without DATABASE_URL, manage.py starts the embedded PostgreSQL and names it here.
 """
 
-import logging
 import os
 import secrets
 import sys
@@ -152,6 +151,3 @@ STRIPE_API_KEY = os.environ.get("STRIPE_API_KEY", "")
 STRIPE_API_BASE = os.environ.get("STRIPE_API_BASE", "")
 """Empty: Stripe itself. `manage.py serve` without a key starts the stand-in and names it here."""
 STRIPE_WEBHOOK_SECRET = os.environ.get("STRIPE_WEBHOOK_SECRET", "")
-
-# A statement that was pipelined and failed is reported by its exception; that the pipeline ends with it is no news.
-logging.getLogger("psycopg").setLevel(logging.ERROR)

@@ -1,4 +1,4 @@
-"""When are stored events in their conversations? Under a second later, and at once for whoever is about to look.
+"""When are stored events in their conversations? A moment later, and at once for whoever is about to look.
 
 Intake leaves what is to be folded in a queue (metering.unfolded). `fold_waiting` empties it, over and over, in a
 program of its own; the larger its windows, the less each event costs. Reads, settling and counting do not wait for

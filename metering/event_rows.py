@@ -7,7 +7,8 @@ from collections.abc import Iterable, Sequence
 import msgspec
 from django.db import connection
 
-from metering.packed_arrays import PACKERS, PackedArray, instants, raw_cursor, texts, uuids
+from metering.one_exchange import Statement, Step
+from metering.packed_arrays import PACKERS, PackedArray, instants, raw_cursor, texts, uuids, words
 from metering.sittings import MeteredEvent, chronological
 
 COLUMNS = MeteredEvent.__struct_fields__
@@ -16,13 +17,12 @@ _TYPES = (
     *("int4", "int4", "int4", "int4", "int4", "text", "text", "bool", "int8", "int8", "bool", "bool"),
 )
 _LIST = ", ".join(COLUMNS)
+_SENT_AS = {"int2": "int4"}
+_OF_FEW_WORDS = {"provider", "model", "kind", "status", "outcome", "feature"}
+_PACKERS = [words if name in _OF_FEW_WORDS else PACKERS[kind] for name, kind in zip(COLUMNS, _TYPES, strict=True)]
 
-SMALL = 200
-"""Up to so many events are inserted by a statement, which can be pipelined; more are copied."""
-
-INSERT_EVENTS = f"""
-INSERT INTO metering_event ({_LIST}) SELECT * FROM unnest({", ".join(f"%s::{kind}[]" for kind in _TYPES)})
-"""
+_PARAMETERS = ", ".join(f"${place}::{_SENT_AS.get(kind, kind)}[]" for place, kind in enumerate(_TYPES, 1))
+INSERT = Statement(f"INSERT INTO metering_event ({_LIST}) SELECT * FROM unnest({_PARAMETERS})")
 COPY_EVENTS = f"COPY metering_event ({_LIST}) FROM STDIN (FORMAT BINARY)"
 LOOK_UP = f"""
 SELECT {", ".join(f"e.{name}" for name in COLUMNS)}
@@ -74,13 +74,14 @@ def _packed(keys: Sequence[tuple[uuid.UUID, str]]) -> list[PackedArray]:
     return [uuids([key[0] for key in keys]), texts([key[1] for key in keys])]
 
 
+def inserting(events: Sequence[MeteredEvent]) -> Step:
+    """`insert` as a step of an exchange, for a few events."""
+    columns = zip(*map(msgspec.structs.astuple, events), strict=True)
+    return Step(INSERT, [pack(column) for pack, column in zip(_PACKERS, columns, strict=True)])
+
+
 def insert(events: Sequence[MeteredEvent]) -> None:
     """Add new events; the caller gives them in key order, so that overlapping batches queue and not deadlock."""
-    if len(events) <= SMALL:
-        columns = zip(*map(msgspec.structs.astuple, events), strict=True)
-        with raw_cursor() as raw:
-            raw.execute(INSERT_EVENTS, [PACKERS[kind](column) for kind, column in zip(_TYPES, columns, strict=True)])
-        return
     with connection.cursor() as cursor, cursor.copy(COPY_EVENTS) as copy:
         copy.set_types(_TYPES)
         for event in events:

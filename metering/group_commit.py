@@ -7,14 +7,14 @@ a moment for as many as there were before: those who have just been answered are
 import asyncio
 import threading
 import time
-from collections import deque
+from collections import defaultdict, deque
 from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
 from django.db import connection
 from django.utils import timezone
 
-from api.metrics import count_group, count_request
+from api.metrics import count_group, count_requests
 from metering.receiving import DOOR, Reply, Sent, receive
 
 GROUP_BYTES = 256 * 1024
@@ -103,8 +103,11 @@ class GroupCommit:
 def _count(group: Sequence[Waiting], replies: Sequence[Reply]) -> None:
     count_group(len(group))
     now_s = time.monotonic()
+    seconds = defaultdict(list)
     for waiting, reply in zip(group, replies, strict=True):
-        count_request(DOOR, reply.status, now_s - waiting.since_s)
+        seconds[reply.status].append(now_s - waiting.since_s)
+    for status, of_status in seconds.items():
+        count_requests(DOOR, status, of_status)
 
 
 def _deliver(group: Sequence[Waiting], replies: Sequence[Reply]) -> None:

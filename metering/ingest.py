@@ -9,30 +9,31 @@ stored together, which is one commit for all of them.
 
 import datetime as dt
 from collections.abc import Iterable, Mapping, Sequence
-from contextlib import nullcontext
-from operator import itemgetter
 
 import msgspec
 import psycopg
-from django.db import DatabaseError, transaction
+from django.db import DatabaseError, connection, transaction
 
 from api.metrics import count_unpriced
 from metering import event_rows
 from metering.costing import cost_nanos
 from metering.merging import merge
-from metering.packed_arrays import pipelined
-from metering.payers import Payer, find_payers, share_payers
+from metering.one_exchange import commit_in_one_exchange
+from metering.payers import Payer, confirming, find_payers, remembered_payers, share_payers
 from metering.quarantine import quarantine
 from metering.reports import CloseIn, Report, close_event
 from metering.sittings import CLOSE, MeteredEvent
 from metering.supplier_rates import RateBook, current_book
-from metering.unfolded import leave
-from metering.usage_lock import take_usage_lock
+from metering.unfolded import leave, leaving
+from metering.usage_lock import sharing, take_usage_lock
 
 SHARED_TRIES = 3
 ATTEMPTS = 6
 """Tries against concurrent batches of the same ids before a caller is asked to come again. After the first few a batch
 takes the usage lock alone: then nobody is left who could get in between looking and storing."""
+
+MOST_AT_ONCE = 200
+"""Up to so many events are sent to the database in one exchange; with more, what that spares is lost in the rest."""
 
 UNKNOWN = "unknown customer"
 QUARANTINED = "quarantined"
@@ -78,10 +79,14 @@ def ingest_together(
 
     `look_first` spares the try that assumes that every event is new, where some are known not to be.
     """
-    small = sum(map(len, batches)) <= event_rows.SMALL
+    if not look_first and sum(map(len, batches)) <= MOST_AT_ONCE and not connection.in_atomic_block:
+        verdicts = _ingest_at_once(batches, now)
+        if verdicts is not None:
+            return verdicts
+        look_first = True
     for attempt in range(ATTEMPTS):
         try:
-            with transaction.atomic(), pipelined() if small else nullcontext():
+            with transaction.atomic():
                 return _ingest_once(batches, now, look_first=look_first or attempt > 0, alone=attempt >= SHARED_TRIES)
         except (DatabaseError, psycopg.Error) as error:
             if not _lost_a_race(error):
@@ -101,6 +106,32 @@ def _lost_a_race(error: BaseException) -> bool:
     return isinstance(
         cause, (psycopg.errors.UniqueViolation, psycopg.errors.DeadlockDetected, psycopg.errors.SerializationFailure)
     )
+
+
+def _ingest_at_once(batches: Sequence[Sequence[Report]], now: dt.datetime) -> list[list[Verdict]] | None:
+    """Store what is as it mostly is, all of it new and of customers we know; None if it is not, and nothing is stored.
+
+    The same transaction as `_ingest_once`, sent whole; the database confirms what is assumed, or refuses.
+    """
+    keys = {report.customer for reports in batches for report in reports}
+    payers = remembered_payers(keys)
+    if not keys or payers is None:
+        return None
+    current: dict[Key, MeteredEvent] = {}
+    verdicts = [[judge(report, payers, current) for report in reports] for reports in batches]
+    new = _in_key_order(current)
+    _set_costs(new)
+    customer_ids = [payer.id for payer in payers.values()]
+    try:
+        commit_in_one_exchange(
+            [sharing(customer_ids), confirming(payers), event_rows.inserting(new), leaving(new, now=now)]
+        )
+    except DatabaseError as error:
+        if isinstance(error.__cause__, psycopg.errors.RaiseException) or _lost_a_race(error):
+            return None
+        raise
+    _count_unpriced(new)
+    return verdicts
 
 
 def _ingest_once(
@@ -137,10 +168,14 @@ def _store(
         stored = _stored((key for key in sent if key[0] in payers), payers)
     current = dict(stored)
     verdicts = [[judge(report, payers, current) for report in reports] for reports in batches]
-    new = [event for key, event in sorted(current.items(), key=itemgetter(0)) if key not in stored]
+    new = _in_key_order({key: event for key, event in current.items() if key not in stored})
     grown = [key for key, event in stored.items() if current[key] is not event]
     write(new, [current[key] for key in grown], [stored[key] for key in grown], now=now)
     return verdicts
+
+
+def _in_key_order(events: Mapping[Key, MeteredEvent]) -> list[MeteredEvent]:
+    return [events[key] for key in sorted(events)]
 
 
 def judge(report: Report, payers: Mapping[str, Payer], current: dict[Key, MeteredEvent]) -> Verdict:
@@ -184,14 +219,23 @@ def write(
     `removed` are events that are no longer stored. For whoever holds the customers' usage lock and the locks of the
     changed events.
     """
-    book = current_book()
-    for event in (*new, *changed):
-        set_cost(event, book)
+    _set_costs(new)
+    _set_costs(changed)
     if new:
         event_rows.insert(new)
     if changed:
         event_rows.update(changed)
     leave(new, (*changed, *before, *removed), now=now)
+    _count_unpriced(new)
+
+
+def _set_costs(events: Sequence[MeteredEvent]) -> None:
+    book = current_book()
+    for event in events:
+        set_cost(event, book)
+
+
+def _count_unpriced(new: Sequence[MeteredEvent]) -> None:
     count_unpriced(sum(event.cost_nanos is None for event in new))
 
 

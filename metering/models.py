@@ -98,14 +98,11 @@ class Event(models.Model):
 class UnfoldedEvents(models.Model):
     """Events of one customer, stored together, that are not in their conversations yet; see metering.unfolded."""
 
-    pk = models.CompositePrimaryKey("id", "customer_id")
+    pk = models.CompositePrimaryKey("customer_id", "id")
     id = models.UUIDField(default=uuid7)
     customer = _shard_key()
     received_at = models.DateTimeField()
     entries = models.BinaryField()
-
-    class Meta:
-        indexes = [models.Index(fields=["customer"], name="unfolded_of_customer")]
 
     def __str__(self) -> str:
         return f"{self.customer_id} at {self.received_at}"

@@ -170,16 +170,17 @@ def _reply(result: list[Verdict] | Problem, counted: Counter[str]) -> Reply:
     """The answer, whose verdicts are added to those `counted`."""
     if isinstance(result, Problem):
         return Reply(result.status, *result.rendered())
-    counts = Counter(verdict.status for verdict in result)
-    counted.update(counts)
-    if counts["accepted"] == len(result):
-        return Reply(200, _HEADERS, _all_accepted(len(result)))
+    accepted = sum(verdict.status == "accepted" for verdict in result)
+    if accepted == len(result):
+        counted["accepted"] += accepted
+        return _all_accepted(accepted)
+    counted.update(verdict.status for verdict in result)
     return Reply(200, _HEADERS, msgspec.json.encode(ingest_answer(result)))
 
 
 @lru_cache(maxsize=1024)
-def _all_accepted(events: int) -> bytes:
-    return msgspec.json.encode(IngestAnswer(events, 0, 0, 0, 0, 0, []))
+def _all_accepted(events: int) -> Reply:
+    return Reply(200, _HEADERS, msgspec.json.encode(IngestAnswer(events, 0, 0, 0, 0, 0, [])))
 
 
 def ingest_answer(verdicts: Iterable[Verdict]) -> IngestAnswer:

@@ -16,7 +16,8 @@ import msgspec
 from django.db import connection
 
 from api.ids import uuid7s
-from metering.packed_arrays import bytestrings, raw_cursor, uuids
+from metering.one_exchange import Statement, Step
+from metering.packed_arrays import PackedArray, bytestrings, instants, raw_cursor, uuids
 from metering.sittings import CLOSE, Call, MeteredEvent
 
 Reference = tuple[uuid.UUID, str]
@@ -24,7 +25,8 @@ Reference = tuple[uuid.UUID, str]
 
 LEAVE = """
 INSERT INTO metering_unfoldedevents (id, customer_id, received_at, entries)
-SELECT id, customer_id, %s, entries FROM unnest(%s::uuid[], %s::uuid[], %s::bytea[]) u (id, customer_id, entries)"""
+SELECT * FROM unnest({}::uuid[], {}::uuid[], {}::timestamptz[], {}::bytea[])"""
+LEAVING = Statement(LEAVE.format("$1", "$2", "$3", "$4"))
 WAITING = "SELECT customer_id, sum(octet_length(entries)) FROM metering_unfoldedevents {} GROUP BY 1 ORDER BY 1"
 TAKE = "DELETE FROM metering_unfoldedevents WHERE customer_id = ANY(%s) RETURNING customer_id, entries"
 
@@ -53,6 +55,18 @@ def leave(new: Iterable[MeteredEvent], disturbing: Iterable[MeteredEvent], *, no
 
     Those are events that have changed, as they were and as they are. A close that is new disturbs too.
     """
+    if rows := _rows(new, disturbing, now):
+        with raw_cursor() as cursor:
+            cursor.execute(LEAVE.format("%s", "%s", "%s", "%s"), rows)
+
+
+def leaving(new: Iterable[MeteredEvent], *, now: dt.datetime) -> Step:
+    """`leave` as a step of an exchange, for one new event at least."""
+    return Step(LEAVING, _rows(new, (), now))
+
+
+def _rows(new: Iterable[MeteredEvent], disturbing: Iterable[MeteredEvent], now: dt.datetime) -> list[PackedArray]:
+    """The columns of the rows to be queued; none if there is no row."""
     calls: dict[uuid.UUID, list[Any]] = defaultdict(list)
     disturbed: dict[uuid.UUID, dict[str, dt.datetime]] = defaultdict(dict)
     closes = []
@@ -66,11 +80,10 @@ def leave(new: Iterable[MeteredEvent], disturbing: Iterable[MeteredEvent], *, no
         since[event.conversation] = min(event.occurred_at, since.get(event.conversation, event.occurred_at))
     customers = sorted({*calls, *disturbed})
     if not customers:
-        return
+        return []
     entries = [_encode((calls.get(customer, ()), disturbed.get(customer, {}))) for customer in customers]
-    with raw_cursor() as cursor:
-        ids = uuid7s(len(customers))
-        cursor.execute(LEAVE, [now, uuids(ids), uuids(customers), bytestrings(entries)])
+    times = [now] * len(customers)
+    return [uuids(uuid7s(len(customers))), uuids(customers), instants(times), bytestrings(entries)]
 
 
 def waiting_customers(among: Sequence[uuid.UUID] | None = None) -> dict[uuid.UUID, int]:

@@ -12,16 +12,28 @@ from collections.abc import Iterable
 
 from django.db import connection
 
+from metering.one_exchange import Statement, Step
+from metering.packed_arrays import int4s
+
 LOCK_SPACE = 7041
 """First half of the advisory lock keys used here; the second half is a slot."""
 SLOTS = 256
 """Customers share slots, so that a batch of a thousand customers does not fill the server's lock table: waiting now and
 then for a stranger's count costs milliseconds, a full lock table stops everybody."""
 
+_SHARE = "pg_advisory_xact_lock_shared"
+LOCK = f"SELECT {{}}({LOCK_SPACE}, slot) FROM unnest({{}}::int[]) slot"
+SHARING = Statement(LOCK.format(_SHARE, "$1"))
+
 
 def share_usage_lock(customer_ids: Iterable[uuid.UUID]) -> None:
     """Hold, until the transaction ends, off anybody who wants to count these customers' usage."""
-    _lock("pg_advisory_xact_lock_shared", customer_ids)
+    _lock(_SHARE, customer_ids)
+
+
+def sharing(customer_ids: Iterable[uuid.UUID]) -> Step:
+    """`share_usage_lock` as a step of an exchange."""
+    return Step(SHARING, [int4s(_slots(customer_ids))])
 
 
 def take_usage_lock(*customer_ids: uuid.UUID) -> None:
@@ -37,13 +49,16 @@ def slot_of(customer_id: uuid.UUID) -> int:
 # The remainder of an id by 256 is its last byte, which is all of it that SQL can reckon with.
 assert SLOTS == 256
 SHARE_IN_ORDER = f"""
-SELECT *, pg_advisory_xact_lock_shared({LOCK_SPACE}, slot)
+SELECT *, {_SHARE}({LOCK_SPACE}, slot)
 FROM (SELECT *, get_byte(uuid_send(id), 15) AS slot FROM ({{}}) customer ORDER BY slot) in_order"""
 """`share_usage_lock` on the way, for a query that finds the customers (their `id`): one statement instead of two."""
 
 
 def _lock(function: str, customer_ids: Iterable[uuid.UUID]) -> None:
     """Lock in one order, so that those who take several wait for each other in turn."""
-    slots = sorted({slot_of(customer_id) for customer_id in customer_ids})
     with connection.cursor() as cursor:
-        cursor.execute(f"SELECT {function}(%s, slot) FROM unnest(%s::int[]) slot", [LOCK_SPACE, slots])
+        cursor.execute(LOCK.format(function, "%s"), [_slots(customer_ids)])
+
+
+def _slots(customer_ids: Iterable[uuid.UUID]) -> list[int]:
+    return sorted({slot_of(customer_id) for customer_id in customer_ids})

@@ -1,4 +1,4 @@
-"""`manage.py fold`: folds stored events into their conversations, a few times a second, until it is told to stop."""
+"""`manage.py fold`: folds stored events into their conversations, every two seconds, until it is told to stop."""
 
 import signal
 import threading
@@ -12,7 +12,7 @@ from django.utils import timezone
 
 from metering.catching_up import LOST, fold_waiting
 
-LAG_S, LEAST_PAUSE_S = 0.8, 0.1
+LAG_S, LEAST_PAUSE_S = 2.0, 0.1
 """From one fold to the end of the next, as long as that keeps up: the larger the windows, the less each event costs."""
 
 
