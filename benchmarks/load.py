@@ -4,12 +4,13 @@ Plain sockets, because every microsecond spent here is one that the server, on t
 """
 
 import multiprocessing
-import selectors
+import select
 import socket
 import time
 from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from functools import lru_cache
 from multiprocessing.synchronize import Barrier
 from typing import Any
 
@@ -19,6 +20,7 @@ from benchmarks.workload import Stream, request_bodies
 
 PROCESSES = 2
 TIMEOUT_S = 120.0
+READ_BYTES = 64 * 1024
 OVERLOADED, PAUSE_S = (429, 503), 0.02
 
 
@@ -123,31 +125,31 @@ class Connection:
 
 def _exchange(sockets: list[socket.socket], waiting: Iterator[bytes], until: float, batch: int, load: Load) -> None:
     """Keep one request under way on every connection until the time is over, and then take what is still answered."""
-    ready = selectors.DefaultSelector()
-    for sock in sockets:
-        sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-        connection = Connection(sock)
-        ready.register(sock, selectors.EVENT_READ, connection)
-        _send_next(connection, waiting, ready)
-    while ready.get_map():
+    ready = select.epoll()
+    under_way = {sock.fileno(): Connection(sock) for sock in sockets}
+    for number, connection in list(under_way.items()):
+        connection.socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        ready.register(number, select.EPOLLIN)
+        _send_next(connection, waiting, under_way)
+    while under_way:
         over = time.monotonic() >= until
-        for key, _ in ready.select(TIMEOUT_S) or _nobody_answers():
-            connection = key.data
-            connection.answer += connection.socket.recv(1 << 20) or _nobody_answers()
+        for number, _ in ready.poll(TIMEOUT_S) or _nobody_answers():
+            connection = under_way[number]
+            connection.answer += connection.socket.recv(READ_BYTES) or _nobody_answers()
             if (answered := _whole_answer(connection.answer)) is None:
                 continue
             connection.answer = b""
             if _note(answered, connection, batch, load):
-                _send_next(connection, iter(()) if over else waiting, ready)
+                _send_next(connection, iter(()) if over else waiting, under_way)
             else:
                 time.sleep(PAUSE_S)
                 connection.socket.sendall(connection.request)
 
 
-def _send_next(connection: Connection, waiting: Iterator[bytes], ready: selectors.BaseSelector) -> None:
+def _send_next(connection: Connection, waiting: Iterator[bytes], under_way: dict[int, Connection]) -> None:
     request = next(waiting, None)
     if request is None:
-        ready.unregister(connection.socket)
+        del under_way[connection.socket.fileno()]
         connection.socket.close()
     else:
         connection.send(request)
@@ -158,8 +160,14 @@ def _whole_answer(answer: bytes) -> tuple[int, bytes] | None:
     head, end, body = answer.partition(b"\r\n\r\n")
     if not end:
         return None
-    length = int(head.lower().partition(b"content-length:")[2].split(b"\r\n", 1)[0])
-    return None if len(body) < length else (int(head[9:12]), body)
+    status, length = _read_head(head)
+    return None if len(body) < length else (status, body)
+
+
+@lru_cache(maxsize=64)
+def _read_head(head: bytes) -> tuple[int, int]:
+    """Status and length of the body; most answers begin alike."""
+    return int(head[9:12]), int(head.lower().partition(b"content-length:")[2].split(b"\r\n", 1)[0])
 
 
 def _note(answered: tuple[int, bytes], connection: Connection, batch: int, load: Load) -> bool:
@@ -170,12 +178,17 @@ def _note(answered: tuple[int, bytes], connection: Connection, batch: int, load:
         return False
     load.latencies_s.append(time.perf_counter() - connection.sent_at_s)
     if status == 200:
-        accepted = msgspec.json.decode(body)["accepted"]
+        accepted = _read_accepted(body)
         load.counts["accepted"] += accepted
         load.counts["other"] += batch - accepted
     else:
         load.errors.append(f"{status} {body[:300]!r}")
     return True
+
+
+@lru_cache(maxsize=64)
+def _read_accepted(body: bytes) -> int:
+    return int(msgspec.json.decode(body)["accepted"])
 
 
 def _nobody_answers() -> Any:
