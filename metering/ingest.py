@@ -3,7 +3,7 @@
 One transaction: share the customers' usage lock, merge each report with what is stored under its id (or came earlier
 in the batch), COPY the new events, overwrite the grown ones, and leave both to be folded into conversations. The first
 try assumes that every event is new, which it mostly is; when the unique key says otherwise, the next try reads what
-is stored first. Sorting by key makes overlapping batches queue instead of deadlock. Batches of several senders may be
+is stored first. A few events of customers we know are sent in one exchange with the database on that first try. Sorting by key makes overlapping batches queue instead of deadlock. Batches of several senders may be
 stored together, which is one commit for all of them.
 """
 
@@ -34,6 +34,12 @@ takes the usage lock alone: then nobody is left who could get in between looking
 
 MOST_AT_ONCE = 200
 """Up to so many events are sent to the database in one exchange; with more, what that spares is lost in the rest."""
+
+NOT_AT_ONCE = (
+    psycopg.errors.RaiseException,  # a customer is not as we remember it
+    psycopg.errors.InvalidSqlStatementName,  # a pooler gave us another connection than the one that was prepared
+    psycopg.errors.DuplicatePreparedStatement,
+)
 
 UNKNOWN = "unknown customer"
 QUARANTINED = "quarantined"
@@ -127,7 +133,7 @@ def _ingest_at_once(batches: Sequence[Sequence[Report]], now: dt.datetime) -> li
             [sharing(customer_ids), confirming(payers), event_rows.inserting(new), leaving(new, now=now)]
         )
     except DatabaseError as error:
-        if isinstance(error.__cause__, psycopg.errors.RaiseException) or _lost_a_race(error):
+        if isinstance(error.__cause__, NOT_AT_ONCE) or _lost_a_race(error):
             return None
         raise
     _count_unpriced(new)
