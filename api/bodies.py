@@ -49,7 +49,7 @@ def declared_length(content_length: str | None, *, chunked: bool, limit: int = B
     if text and not (text.isascii() and text.isdigit() and len(text) < 20):
         raise bad_request("The Content-Length is not a number.")
     length = int(text or 0)
-    _require_within(length, limit)
+    require_within(length, limit)
     return length
 
 
@@ -67,11 +67,11 @@ def inflate(raw: bytes, content_encoding: str | None, limit: int = BODY_LIMIT) -
     Sent, it may have `limit` bytes; unpacked, 8 MiB (or `limit`, if that is more) and 100 times what was sent. Memory
     beyond that is never taken. Raises Problem 413, 415 for other encodings than gzip, 400 for what is no gzip.
     """
-    _require_within(len(raw), limit)
+    require_within(len(raw), limit)
     return _unpack(raw, max(UNPACKED_LIMIT, limit)) if is_gzip(content_encoding) else raw
 
 
-def _require_within(length: int, limit: int) -> None:
+def require_within(length: int, limit: int) -> None:
     if length > limit:
         raise too_large(f"The body may have {limit:,} bytes; this one has {length:,}.")
 

@@ -11,7 +11,7 @@ import time
 from collections.abc import Awaitable, Callable, MutableMapping
 from typing import Any
 
-from api.bodies import BODY_LIMIT
+from api.bodies import BODY_LIMIT, require_within
 from api.health import LIVEZ, READYZ, liveness, readiness
 from api.problems import Problem, timed_out, unavailable
 from metering.views.doors import BODY_LIMIT as DOORS_LIMIT
@@ -25,6 +25,8 @@ MOST_REQUESTS = 128
 """Come whole, and not yet answered, in one process."""
 MOST_BYTES = 64 * 1024 * 1024
 """Of bodies read and not yet answered, in one process."""
+DOORS = "/ingest/"
+"""Some of their clients send in chunks whatever they pack; it is up to us to count."""
 DEADLINE_S, SLOWEST_BYTES_PER_S = 10.0, 256 * 1024
 
 
@@ -54,8 +56,11 @@ class Reception:
     async def _let_in(self, scope: Message, receive: Receive, send: Send) -> None:
         body = bytearray()
         try:
-            length = _announced(scope)
-            if length is not None and length <= _read_whole(scope["path"]):
+            length, most = _announced(scope), _read_whole(scope["path"])
+            if length is None and scope["path"].startswith(DOORS):
+                await self._read_in_time(receive, most, body)
+                scope, receive = _with_length(scope, len(body)), _replay(body, receive)
+            elif length is not None and length <= most:
                 await self._read_in_time(receive, length, body)
                 receive = _replay(body, receive)
             await self._have_answered(scope, receive, send)
@@ -71,9 +76,9 @@ class Reception:
         finally:
             self._requests -= 1
 
-    async def _read_in_time(self, receive: Receive, length: int, body: bytearray) -> None:
+    async def _read_in_time(self, receive: Receive, most: int, body: bytearray) -> None:
         try:
-            async with asyncio.timeout(DEADLINE_S + length / SLOWEST_BYTES_PER_S):
+            async with asyncio.timeout(DEADLINE_S + most / SLOWEST_BYTES_PER_S):
                 more = True
                 while more:
                     message = await receive()
@@ -82,6 +87,7 @@ class Reception:
                     piece = message.get("body", b"")
                     body += piece
                     self._bytes += len(piece)
+                    require_within(len(body), most)
                     if self._bytes > MOST_BYTES:
                         raise unavailable()
                     more = message.get("more_body", False)
@@ -91,7 +97,7 @@ class Reception:
 
 def _read_whole(path: str) -> int:
     """Announced larger, a body is left to the view, which refuses it unread or takes it piece by piece."""
-    return DOORS_LIMIT if path.startswith("/ingest/") else BODY_LIMIT
+    return DOORS_LIMIT if path.startswith(DOORS) else BODY_LIMIT
 
 
 def _announced(scope: Message) -> int | None:
@@ -99,6 +105,14 @@ def _announced(scope: Message) -> int | None:
     headers: dict[bytes, bytes] = dict(scope["headers"])
     length = headers.get(b"content-length", b"0")
     return int(length) if b"transfer-encoding" not in headers and length.isdigit() else None
+
+
+def _with_length(scope: Message, length: int) -> Message:
+    """A request that came in chunks, as if it had announced its length."""
+    others = [
+        (name, value) for name, value in scope["headers"] if name not in (b"transfer-encoding", b"content-length")
+    ]
+    return {**scope, "headers": [*others, (b"content-length", b"%d" % length)]}
 
 
 def _replay(body: bytearray, receive: Receive) -> Receive:

@@ -12,7 +12,8 @@ from api.bodies import declared_length
 from api.metrics import count_refused
 from api.problems import Problem, bad_request, timed_out, unavailable
 from metering.group_commit import GroupCommit, Overloaded
-from metering.receiving import DOOR, Reply, Sent
+from metering.ingest import EVENTS
+from metering.receiving import Reply, Sent
 
 Message = MutableMapping[str, Any]
 Receive = Callable[[], Awaitable[Message]]
@@ -48,7 +49,7 @@ def overloaded() -> Reply:
 
 
 def _refused(problem: Problem) -> Reply:
-    count_refused(DOOR, problem.status)
+    count_refused(EVENTS, problem.status)
     return Reply(problem.status, *problem.rendered())
 
 

@@ -15,7 +15,8 @@ from django.db import connection
 from django.utils import timezone
 
 from api.metrics import count_group, count_requests
-from metering.receiving import DOOR, Reply, Sent, receive
+from metering.ingest import EVENTS
+from metering.receiving import Reply, Sent, receive
 
 GROUP_BYTES = 256 * 1024
 """Of bodies in one transaction, unless one alone is larger: a thousand events, or several hundred requests of one."""
@@ -23,6 +24,8 @@ MOST_WAITING_BYTES = 32 * 1024 * 1024
 """Beyond this, requests are turned away instead of kept: the memory of a process stays bounded."""
 COMPANY_S = 0.003
 """How long a request waits for those who, by the last group, are likely to come as well."""
+QUIET_S = 1.0
+"""After so long without a request, the connection is looked at before it is used."""
 
 
 class Overloaded(Exception):
@@ -73,7 +76,11 @@ class GroupCommit:
     def _run(self, loop: asyncio.AbstractEventLoop) -> None:
         try:
             while True:
+                since_s = time.monotonic()
                 group = self._next_group()
+                if time.monotonic() - since_s > QUIET_S:  # the database may have been started anew, unnoticed
+                    connection.close_if_unusable_or_obsolete()
+                    connection.close_if_health_check_failed()
                 replies = receive([waiting.sent for waiting in group], now=timezone.now())
                 with self._arrived:
                     # Who came meanwhile is none of those who are answered now, and these are about to come again.
@@ -107,7 +114,7 @@ def _count(group: Sequence[Waiting], replies: Sequence[Reply]) -> None:
     for waiting, reply in zip(group, replies, strict=True):
         seconds[reply.status].append(now_s - waiting.since_s)
     for status, of_status in seconds.items():
-        count_requests(DOOR, status, of_status)
+        count_requests(EVENTS, status, of_status)
 
 
 def _deliver(group: Sequence[Waiting], replies: Sequence[Reply]) -> None:

@@ -3,8 +3,9 @@
 One transaction: share the customers' usage lock, merge each report with what is stored under its id (or came earlier
 in the batch), COPY the new events, overwrite the grown ones, and leave both to be folded into conversations. The first
 try assumes that every event is new, which it mostly is; when the unique key says otherwise, the next try reads what
-is stored first. A few events of customers we know are sent in one exchange with the database on that first try. Sorting by key makes overlapping batches queue instead of deadlock. Batches of several senders may be
-stored together, which is one commit for all of them.
+is stored first. A few events of customers we know are sent in one exchange with the database on that first try.
+Sorting by key makes overlapping batches queue instead of deadlock. Batches of several senders may be stored together,
+which is one commit for all of them.
 """
 
 import datetime as dt
@@ -41,6 +42,8 @@ NOT_AT_ONCE = (
     psycopg.errors.DuplicatePreparedStatement,
 )
 
+EVENTS = "events"
+"""The door of `POST /v1/events`; the others have names of their own."""
 UNKNOWN = "unknown customer"
 QUARANTINED = "quarantined"
 """The status of a report whose customer does not exist yet."""
@@ -70,16 +73,16 @@ class Verdict(msgspec.Struct, frozen=True, gc=False):
     pointer: str | msgspec.UnsetType = msgspec.UNSET
 
 
-def ingest(reports: Sequence[Report], *, now: dt.datetime) -> list[Verdict]:
-    """Store reports; one verdict each, in the order of their index.
+def ingest(reports: Sequence[Report], *, now: dt.datetime, door: str = EVENTS) -> list[Verdict]:
+    """Store reports that came in by a door; one verdict each, in the order of their index.
 
     Outside an enclosing transaction it returns after the commit. Raises IngestContended, then nothing is stored.
     """
-    return ingest_together([reports], now=now)[0]
+    return ingest_together([reports], now=now, door=door)[0]
 
 
 def ingest_together(
-    batches: Sequence[Sequence[Report]], *, now: dt.datetime, look_first: bool = False
+    batches: Sequence[Sequence[Report]], *, now: dt.datetime, look_first: bool = False, door: str = EVENTS
 ) -> list[list[Verdict]]:
     """Store several batches in one transaction; the verdicts of each, as `ingest` gives them.
 
@@ -93,7 +96,9 @@ def ingest_together(
     for attempt in range(ATTEMPTS):
         try:
             with transaction.atomic():
-                return _ingest_once(batches, now, look_first=look_first or attempt > 0, alone=attempt >= SHARED_TRIES)
+                return _ingest_once(
+                    batches, now, door, look_first=look_first or attempt > 0, alone=attempt >= SHARED_TRIES
+                )
         except (DatabaseError, psycopg.Error) as error:
             if not _lost_a_race(error):
                 raise
@@ -141,7 +146,7 @@ def _ingest_at_once(batches: Sequence[Sequence[Report]], now: dt.datetime) -> li
 
 
 def _ingest_once(
-    batches: Sequence[Sequence[Report]], now: dt.datetime, *, look_first: bool, alone: bool
+    batches: Sequence[Sequence[Report]], now: dt.datetime, door: str, *, look_first: bool, alone: bool
 ) -> list[list[Verdict]]:
     keys = {report.customer for reports in batches for report in reports}
     if alone:
@@ -150,15 +155,17 @@ def _ingest_once(
     else:
         payers = share_payers(keys)
     if len(payers) < len(keys):
-        _quarantine_strangers(batches, payers, now)
+        _quarantine_strangers(batches, payers, door, now)
     return _store(batches, payers, now, look_first=look_first)
 
 
-def _quarantine_strangers(batches: Sequence[Sequence[Report]], payers: Mapping[str, Payer], now: dt.datetime) -> None:
+def _quarantine_strangers(
+    batches: Sequence[Sequence[Report]], payers: Mapping[str, Payer], door: str, now: dt.datetime
+) -> None:
     strangers = [report for reports in batches for report in reports if report.customer not in payers]
     if gone := next((report for report in strangers if report.sent is None), None):
         raise UnknownCustomer(gone.customer)  # a close, of a customer erased since: there is no body to keep
-    quarantine(strangers, reason=UNKNOWN, now=now)
+    quarantine(strangers, reason=UNKNOWN, now=now, door=door)
 
 
 def _store(

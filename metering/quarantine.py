@@ -44,7 +44,7 @@ def quarantine(
     *,
     reason: str,
     now: dt.datetime,
-    door: str = "events",
+    door: str,
     backfill: Backfill | None = None,
 ) -> None:
     """Keep reports whose customer does not exist yet; the same body (which names customer and id) is kept once.

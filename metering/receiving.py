@@ -24,11 +24,9 @@ from api.models import ApiKey
 from api.problems import Problem, bad_request, problem_for, too_large, unavailable
 from api.rate_limits import is_limited, require_admission
 from api.strict_json import BadJson
-from metering.ingest import IngestContended, Verdict, ingest_together
+from metering.ingest import EVENTS, IngestContended, Verdict, ingest_together
 from metering.intake import Intake, Sender, TooManyEvents, read_batch
 
-DOOR = "events"
-"""The name under which requests and what became of their events are counted, whichever way they come."""
 STATUSES = ("accepted", "duplicate", "updated", "conflict", "quarantined", "rejected")
 UNREMARKABLE = ("accepted", "duplicate")
 _HEADERS = {"Content-Type": "application/json", "Cache-Control": "no-store"}
@@ -89,7 +87,7 @@ def receive(requests: Sequence[Sent], *, now: dt.datetime) -> list[Reply]:
     stored = iter(_store(together, now))
     counted: Counter[str] = Counter()
     replies = [_reply(next(stored) if isinstance(one, Intake) else one, counted) for one in read]
-    count_verdicts(DOOR, counted)
+    count_verdicts(EVENTS, counted)
     return replies
 
 

@@ -49,7 +49,7 @@ def admit(calls: Sequence[ForeignCall], *, door: str, sender: DoorSender, now: d
             verdicts[index] = Verdict(index, call.id, "quarantined", str(error).removeprefix("/").removeprefix(": "))
     keep_unusable([_unusable(calls[index], door, why.detail) for index, why in verdicts.items()], now=now)
     if reports:
-        verdicts |= {verdict.index: verdict for verdict in ingest(reports, now=now)}
+        verdicts |= {verdict.index: verdict for verdict in ingest(reports, now=now, door=door)}
         verdicts |= _settle_conflicts(calls, verdicts, door, now)
     count_verdicts(door, Counter(verdict.status for verdict in verdicts.values()))
     return [verdicts[index] for index in range(len(calls))]

@@ -15,10 +15,10 @@ from api.endpoints import Answer, Endpoint, operation, require_scope
 from api.pagination import Page, PageQuery, paginated
 from api.problems import bad_request, not_found
 from api.strict_json import Body, Instant
-from metering.ingest import IngestContended, UnknownCustomer, close_conversation
+from metering.ingest import EVENTS, IngestContended, UnknownCustomer, close_conversation
 from metering.intake import Sender
 from metering.models import Event
-from metering.receiving import DOOR, IngestAnswer, Sent, receive
+from metering.receiving import IngestAnswer, Sent, receive
 from metering.reports import CloseIn, EventIn, Reference, UnusableReport, UsageIn, check_time
 from plans.views.customers import get_customer
 
@@ -91,7 +91,7 @@ class Events(Endpoint):
         idempotent=False,
         atomic=False,
         reads_body=False,
-        door=DOOR,
+        door=EVENTS,
         summary="Report events",
         description="Answers after the commit. Every event is stored once under its customer and id, for ever; "
         "sending one again is harmless, and with larger usage it grows.",

@@ -16,9 +16,11 @@ class Desk:
 
     def __init__(self) -> None:
         self.bodies: list[bytes] = []
+        self.headers: list[tuple[bytes, bytes]] = []
         self.may_answer = asyncio.Event()
 
     async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
+        self.headers = scope["headers"]
         message = await receive()
         assert not message["more_body"]
         self.bodies.append(bytes(message["body"]))
@@ -27,7 +29,9 @@ class Desk:
         await send({"type": "http.response.body", "body": b""})
 
 
-async def ask(door: Reception, *pieces: bytes, path: str = "/v1/customers", ended: bool = True) -> tuple[int, bytes]:
+async def ask(
+    door: Reception, *pieces: bytes, path: str = "/v1/customers", ended: bool = True, chunked: bool = False
+) -> tuple[int, bytes]:
     """The status and body answered to a request that comes in pieces; one that never ends if not `ended`."""
     messages = [{"type": "http.request", "body": piece, "more_body": True} for piece in pieces]
     messages.append({"type": "http.request", "body": b"", "more_body": False} if ended else {"type": "http.disconnect"})
@@ -40,8 +44,9 @@ async def ask(door: Reception, *pieces: bytes, path: str = "/v1/customers", ende
     async def send(message: Any) -> None:
         sent.append(message)
 
-    length = str(sum(map(len, pieces))).encode()
-    await door({"type": "http", "path": path, "headers": [(b"content-length", length)]}, receive, send)
+    length = (b"content-length", b"%d" % sum(map(len, pieces)))
+    headers = [(b"transfer-encoding", b"chunked") if chunked else length]
+    await door({"type": "http", "path": path, "headers": headers}, receive, send)
     return (sent[0]["status"], sent[1]["body"]) if sent else (0, b"")
 
 
@@ -66,6 +71,26 @@ def test_a_body_comes_whole_however_it_was_sent() -> None:
         desk.may_answer.set()
         assert (await ask(door, b"{", b'"a":', b"1}"))[0] == 200
         assert desk.bodies == [b'{"a":1}']
+
+    run(story)
+
+
+def test_what_comes_in_chunks_to_a_front_door_has_its_length_counted() -> None:
+    async def story(door: Reception, desk: Desk) -> None:
+        desk.may_answer.set()
+        assert (await ask(door, b"{", b"}", path="/ingest/otlp/v1/traces", chunked=True))[0] == 200
+        assert (desk.bodies, desk.headers) == ([b"{}"], [(b"content-length", b"2")])
+
+    run(story)
+
+
+def test_chunks_to_a_front_door_end_at_its_limit(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(reception, "DOORS_LIMIT", 10)
+
+    async def story(door: Reception, desk: Desk) -> None:
+        status, body = await ask(door, b"x" * 6, b"x" * 6, path="/ingest/litellm", chunked=True)
+        assert (status, json.loads(body)["type"]) == (413, "/problems/too-large")
+        assert desk.bodies == []
 
     run(story)
 

@@ -8,7 +8,7 @@ from contextlib import contextmanager
 from typing import Any
 
 import pytest
-from django.db import transaction
+from django.db import connection, transaction
 
 from metering import group_commit
 from metering.group_commit import GroupCommit, Overloaded
@@ -194,6 +194,16 @@ def test_when_the_database_is_lost_everybody_is_answered_and_the_next_are_stored
     assert all_accepted(waiting.result(PATIENCE_S))
     assert all_accepted(door.send(*door.requests(1)).result(PATIENCE_S))
     assert calls_stored_folded_and_waiting() == (5, 0, 5)
+
+
+def test_a_connection_that_broke_in_a_quiet_time_costs_nobody_an_answer(
+    door: Door, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert all_accepted(door.send(*door.requests(1)).result(PATIENCE_S))
+    with connection.cursor() as cursor:
+        cursor.execute("SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE pid <> pg_backend_pid()")
+    monkeypatch.setattr(group_commit, "QUIET_S", 0.0)
+    assert all_accepted(door.send(*door.requests(1, "next")).result(PATIENCE_S))
 
 
 @pytest.mark.filterwarnings("ignore::pytest.PytestUnhandledThreadExceptionWarning")

@@ -4,6 +4,8 @@ LiteLLM is large (340 MB) and takes more than a minute to install, so it gets an
 once, where PARLEY_REAL_LITELLM=1 asks for it, and used from then on.
 """
 
+import gzip
+import http.client
 import os
 import re
 import subprocess
@@ -64,6 +66,20 @@ def test_opentelemetrys_exporter_sends_protobuf_in_gzip_and_a_call_finds_its_con
     event = events(acme)["chatcmpl-otel"]
     assert (event["conversation"], event["provider"], event["model"]) == ("chat-9", "openai", "gpt-5")
     assert (event["usage"]["input_tokens"], event["usage"]["output_tokens"]) == (100, 30)
+
+
+def test_an_exporter_that_packs_what_it_sends_in_chunks_is_taken(acme: Served) -> None:
+    """As OpenTelemetry's for JavaScript does, which cannot know the length beforehand."""
+    payload = gzip.compress(b'{"resourceSpans":[]}')
+    address = http.client.HTTPConnection("127.0.0.1", int(acme.url.rpartition(":")[2]), timeout=WITHIN_S)
+    headers = {"Authorization": f"Bearer {acme.key}", "Content-Type": "application/json", "Content-Encoding": "gzip"}
+    pieces = iter([payload[:5], payload[5:]])
+    address.request(
+        "POST", "/ingest/otlp/v1/traces", pieces, headers | {"Transfer-Encoding": "chunked"}, encode_chunked=True
+    )
+    answer = address.getresponse()
+    assert (answer.status, answer.read()) == (200, b"{}")
+    address.close()
 
 
 @pytest.fixture(scope="module")
