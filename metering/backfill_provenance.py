@@ -59,6 +59,10 @@ class Note(NamedTuple):
     after_digest: bytes
     shared: bool
 
+    @property
+    def key(self) -> EventKey:
+        return self.customer_id, self.event_id
+
 
 def ingest_noted(reports: Sequence[Report], backfill_id: uuid.UUID, *, now: dt.datetime) -> list[Verdict]:
     """Ingest what a file reports of known customers, and note what it did to each event. Inside a transaction.
@@ -118,7 +122,7 @@ def _notes(backfill_id: uuid.UUID, keys: Iterable[EventKey]) -> dict[EventKey, N
     with connection.cursor() as cursor:
         cursor.execute(NOTES, [customer_ids, event_ids, backfill_id])
         notes = [Note(who, event_id, *rest) for who, event_id, *rest in cursor.fetchall()]
-    return {(note.customer_id, note.event_id): note._replace(after_digest=bytes(note.after_digest)) for note in notes}
+    return {note.key: note._replace(after_digest=bytes(note.after_digest)) for note in notes}
 
 
 def _write(backfill_id: uuid.UUID, notes: Sequence[Note]) -> None:

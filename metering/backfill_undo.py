@@ -9,12 +9,11 @@ import datetime as dt
 import uuid
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from itertools import chain
-from typing import NamedTuple
 
 from django.db import connection, transaction
 
 from metering import event_rows
-from metering.backfill_provenance import CREATED, GROWN, SAME, EventKey, digest, from_json
+from metering.backfill_provenance import CREATED, GROWN, SAME, EventKey, Note, digest, from_json
 from metering.catching_up import catch_up
 from metering.ingest import write
 from metering.models import Backfill, QuarantinedEvent
@@ -62,21 +61,6 @@ class BackfillNotFound(Exception):
 
 class NothingToUndo(Exception):
     """It was a dry run, which changed nothing."""
-
-
-class Standing(NamedTuple):
-    """What a file did to an event, and has not been taken back; see backfill_provenance.Note."""
-
-    customer_id: uuid.UUID
-    event_id: str
-    effect: str
-    before: str | None
-    after_digest: bytes
-    shared: bool
-
-    @property
-    def key(self) -> EventKey:
-        return self.customer_id, self.event_id
 
 
 def undo_backfill(
@@ -141,7 +125,7 @@ def _step(record: Backfill, after: EventKey, *, now: dt.datetime) -> tuple[Event
 
 
 def _reasons(
-    backfill_id: uuid.UUID, rows: Sequence[Standing], stored: Mapping[EventKey, MeteredEvent]
+    backfill_id: uuid.UUID, rows: Sequence[Note], stored: Mapping[EventKey, MeteredEvent]
 ) -> dict[EventKey, str]:
     """Why each event has to stay as it is; "" where it has not."""
     claims = _claims(backfill_id, rows)
@@ -149,7 +133,7 @@ def _reasons(
     return {row.key: _reason(row, stored.get(row.key), claims.get(row.key, ()), row.key in released) for row in rows}
 
 
-def _reason(row: Standing, stored: MeteredEvent | None, claims: Iterable[tuple[bytes, str]], released: bool) -> str:
+def _reason(row: Note, stored: MeteredEvent | None, claims: Iterable[tuple[bytes, str]], released: bool) -> str:
     if row.effect == SAME or stored is None:
         return ""
     if row.shared:
@@ -165,14 +149,14 @@ def _reason(row: Standing, stored: MeteredEvent | None, claims: Iterable[tuple[b
 # --- rows -----------------------------------------------------------------------------------------------------------
 
 
-def _standing(backfill_id: uuid.UUID, after: EventKey) -> list[Standing]:
+def _standing(backfill_id: uuid.UUID, after: EventKey) -> list[Note]:
     with connection.cursor() as cursor:
         cursor.execute(STANDING, [backfill_id, *after, EVENTS_A_STEP])
-        rows = [Standing(*row) for row in cursor.fetchall()]
+        rows = [Note(*row) for row in cursor.fetchall()]
     return [row._replace(after_digest=bytes(row.after_digest)) for row in rows]
 
 
-def _claims(backfill_id: uuid.UUID, rows: Sequence[Standing]) -> dict[EventKey, list[tuple[bytes, str]]]:
+def _claims(backfill_id: uuid.UUID, rows: Sequence[Note]) -> dict[EventKey, list[tuple[bytes, str]]]:
     found: dict[EventKey, list[tuple[bytes, str]]] = {}
     with connection.cursor() as cursor:
         cursor.execute(CLAIMS, [*_keys(rows), backfill_id])
@@ -181,7 +165,7 @@ def _claims(backfill_id: uuid.UUID, rows: Sequence[Standing]) -> dict[EventKey, 
     return found
 
 
-def _released(backfill_id: uuid.UUID, rows: Sequence[Standing]) -> set[EventKey]:
+def _released(backfill_id: uuid.UUID, rows: Sequence[Note]) -> set[EventKey]:
     with connection.cursor() as cursor:
         cursor.execute(RELEASED, [*_keys(rows), backfill_id])
         return set(cursor.fetchall())
@@ -193,5 +177,5 @@ def _mark(backfill_id: uuid.UUID, because: Mapping[EventKey, str], now: dt.datet
         cursor.execute(MARK, [now, customer_ids, event_ids, [*because.values()], backfill_id])
 
 
-def _keys(rows: Sequence[Standing]) -> tuple[list[uuid.UUID], list[str]]:
+def _keys(rows: Sequence[Note]) -> tuple[list[uuid.UUID], list[str]]:
     return [row.customer_id for row in rows], [row.event_id for row in rows]
