@@ -20,12 +20,21 @@ Receive = Callable[[], Awaitable[Message]]
 Send = Callable[[Message], Awaitable[None]]
 
 BODY_DEADLINE_S = 10.0
+MOST_ARRIVING_BYTES = 32 * 1024 * 1024
+"""Of bodies that are not complete yet, in one process. Most come in one piece and are never among them."""
 
 
 class Disconnected(Exception):
     """The client has gone before its body was complete: there is nobody to answer."""
 
 
+class Arriving:
+    """How many bytes of bodies have come that are not complete."""
+
+    bytes = 0
+
+
+arriving = Arriving()
 group_commit = GroupCommit()
 """Of this process: whichever way requests come, they are stored together."""
 
@@ -80,8 +89,11 @@ def joined(headers: Iterable[tuple[bytes, bytes]]) -> dict[str, str]:
 
 
 async def read_in_time(receive: Receive, length: int) -> bytes:
-    """The body of so many bytes. Raises Problem 408 if it takes too long, 400 if it ends early, and Disconnected."""
-    pieces = []
+    """The body of so many bytes.
+
+    Raises Problem 408 if it takes too long and 400 if it ends early, Overloaded, and Disconnected.
+    """
+    body = bytearray()
     try:
         async with asyncio.timeout(BODY_DEADLINE_S):
             more = True
@@ -89,14 +101,19 @@ async def read_in_time(receive: Receive, length: int) -> bytes:
                 message = await receive()
                 if message["type"] == "http.disconnect":
                     raise Disconnected
-                pieces.append(message.get("body", b""))
+                piece = message.get("body", b"")
+                body += piece
+                arriving.bytes += len(piece)
+                if arriving.bytes > MOST_ARRIVING_BYTES:
+                    raise Overloaded
                 more = message.get("more_body", False)
     except TimeoutError:
         raise timed_out(f"The body did not come within {BODY_DEADLINE_S:.0f} seconds.") from None
-    body = b"".join(pieces)
+    finally:
+        arriving.bytes -= len(body)
     if len(body) != length:
         raise bad_request(f"The body ended after {len(body):,} of {length:,} bytes.")
-    return body
+    return bytes(body)
 
 
 async def send_reply(reply: Reply, send: Send) -> None:
