@@ -22,10 +22,12 @@ from metering.receiving import Reply, Sent
 
 START = b"POST /v1/events HTTP/1.1\r\n"
 USUAL_HEAD = 1024
-MOST_EARLY_BYTES = 2 * BODY_LIMIT
+ENOUGH_EARLY_BYTES = 64 * 1024
+"""Of what is sent before the answer to the last request: no more is read from the connection until that is over."""
 
-# Names are tokens, values printable: what is beyond that is left to the parser to accept or refuse.
-_PLAIN_HEAD = re.compile(rb"(?:[!#$%&'*+\-.^_`|~0-9A-Za-z]{1,64}:[ \t]*[\x20-\x7e]*\r\n){1,64}")
+# Names are tokens, values printable: what is beyond that is left to the parser to accept or refuse. Nothing is tried
+# twice (`+` after a repeat): otherwise a head that does not match would be tried in as many ways as it can be cut.
+_PLAIN_HEAD = re.compile(rb"(?:[!#$%&'*+\-.^_`|~0-9A-Za-z]{1,64}+:[ \t]*+[\x20-\x7e]*+\r\n){1,64}+")
 _LONG_WAY = (b"transfer-encoding", b"connection", b"proxy-connection", b"expect", b"upgrade", b"trailer", b"te")
 _AS_USUAL = (b"connection", b"keep-alive")  # said by many clients, and what HTTP/1.1 means anyway
 _READ = (b"authorization", b"content-type", b"content-encoding", b"content-length", b"host")
@@ -37,16 +39,17 @@ class EventProtocol(BoundedHttp):
     def __init__(self, *arguments: Any, **named: Any) -> None:
         super().__init__(*arguments, **named)
         self._answering = self._in_message = self._last = False
-        self._early = b""
+        self._early = bytearray()
 
     def data_received(self, data: bytes) -> None:
         """Takes the short way if it can."""
         if self._answering:
-            self._early += data  # sent before the answer to the last request: read after it, in order
-            if len(self._early) > MOST_EARLY_BYTES:
-                self.transport.close()
+            self._early += data  # read after the answer, in order
+            if len(self._early) > ENOUGH_EARLY_BYTES:
+                self.flow.pause_reading()
             return
-        if not self._in_message and self._rests() and (sent := whole_request(data)) is not None:
+        # Who does not read his answers gets no more of them this way: the long one waits for him.
+        if not (self._in_message or self.flow.write_paused) and self._rests() and (sent := whole_request(data)):
             self._unset_keepalive_if_required()
             self._stop_waiting()
             self._answering = True
@@ -94,7 +97,8 @@ class EventProtocol(BoundedHttp):
             return
         self.timeout_keep_alive_task = self.loop.call_later(self.timeout_keep_alive, self.timeout_keep_alive_handler)
         if self._early:
-            data, self._early = self._early, b""
+            data, self._early = bytes(self._early), bytearray()
+            self.flow.resume_reading()
             self.data_received(data)
 
 

@@ -64,6 +64,7 @@ class Wire(asyncio.Transport):
         super().__init__()
         self.written = b""
         self.closed = False
+        self.is_read = True
         self.changed = asyncio.Event()
 
     def write(self, data: bytes) -> None:
@@ -79,10 +80,10 @@ class Wire(asyncio.Transport):
         return self.closed
 
     def pause_reading(self) -> None:
-        """Nothing comes by itself."""
+        self.is_read = False
 
     def resume_reading(self) -> None:
-        """Likewise."""
+        self.is_read = True
 
 
 class Line:

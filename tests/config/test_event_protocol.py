@@ -170,15 +170,34 @@ def test_a_client_that_leaves_before_its_answer_is_no_trouble(desk: Desk) -> Non
     assert line.wire.written == b""
 
 
-def test_what_is_sent_before_an_answer_waits_for_it_within_bounds(desk: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
-    first, second = desk.event("e1"), desk.event("e2")
-    monkeypatch.setattr(event_protocol, "MOST_EARLY_BYTES", len(second))
+def test_who_sends_ahead_is_not_read_until_he_is_answered(desk: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
+    first, second, third = (desk.event(f"e{number}") for number in (1, 2, 3))
+    monkeypatch.setattr(event_protocol, "ENOUGH_EARLY_BYTES", len(second))
     with desk.busy():
         patient = desk.run(desk.line(first, second[:9], second[9:]))
-        greedy = desk.run(desk.line(first, second, b"P"))
-        assert (patient.wire.closed, greedy.wire.closed) == (False, True)
+        hasty = desk.run(desk.line(first, second, third[:9]))
+        assert (patient.wire.is_read, hasty.wire.is_read) == (True, False)
     assert [who(answer) for answer in desk.run(patient.answers(2))] == ["e1", "e2"]
-    assert greedy.wire.written == b""
+    assert [who(answer) for answer in desk.run(hasty.answers(2))] == ["e1", "e2"]
+    assert hasty.wire.is_read
+
+
+def test_who_does_not_read_his_answers_gets_no_more_of_them(desk: Desk) -> None:
+    async def story() -> Line:
+        line = await desk.line()
+        line.protocol.pause_writing()
+        line.send(desk.event("e1"))
+        return line
+
+    line = desk.run(story())
+    assert desk.run(desk.run(desk.line(desk.event("e2"))).answer()).status == 200
+    assert line.wire.written == b""
+
+    async def reads() -> None:
+        line.protocol.resume_writing()
+
+    desk.run(reads())
+    assert who(desk.run(line.answer())) == "e1"
 
 
 def test_beyond_what_is_kept_waiting_requests_are_answered_503(desk: Desk, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -127,3 +127,17 @@ def test_the_short_way_takes_bodies_and_heads_up_to_their_limits() -> None:
     most = event_protocol.HEAD_LIMIT - head
     assert whole_request(as_sent(b"", f"X-A: {'a' * most}")) is not None
     assert whole_request(as_sent(b"", f"X-A: {'a' * (most + 1)}")) is None
+
+
+@pytest.mark.parametrize(
+    "headers",
+    [
+        [f"X-{n}: of many" for n in range(65)],
+        [*(f"X-{n}: a" for n in range(40)), "X-Name: Zoë"],
+        ["X-A: " + " " * 900] * 9,
+    ],
+    ids=["many", "one in UTF-8", "blanks"],
+)
+def test_a_head_that_the_parser_has_to_read_is_known_at_once(headers: list[str]) -> None:
+    """Tried in every way it can be cut, such a head would not be known within a lifetime."""
+    assert whole_request(as_sent(b"{}", *headers, "X-Tab: a\tb")) is None
