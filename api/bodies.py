@@ -76,10 +76,15 @@ def require_within(length: int, limit: int) -> None:
         raise too_large(f"The body may have {limit:,} bytes; this one has {length:,}.")
 
 
+def claimed_size(packed: bytes) -> int:
+    """How many bytes come of what gzip has packed, as it says itself; `inflate` takes no more."""
+    return int.from_bytes(packed[-4:], "little")
+
+
 def _unpack(packed: bytes, most: int) -> bytes:
     """The last four bytes of gzip claim how much comes of it; no more than that is ever taken into memory."""
     limit = min(most, RATIO_LIMIT * len(packed))
-    claimed = int.from_bytes(packed[-4:], "little")
+    claimed = claimed_size(packed)
     unpacker = zlib.decompressobj(wbits=31)
     try:
         if claimed > limit:

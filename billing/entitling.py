@@ -190,7 +190,7 @@ class _Usage:
         return prices
 
     def _amounts(self, further: dict[str, int]) -> dict[str, Decimal]:
-        owed = self._with(added(self._open_counts, further))
+        owed = self._with(added(self._open_counts, further)) if any(further.values()) else self._owed
         return {line.tier: line.amount for line in owed.bill.usage[self._running(owed)]}
 
     def _with(self, further: dict[str, int]) -> Owed:

@@ -8,8 +8,7 @@ from fractions import Fraction
 from functools import lru_cache
 from typing import NamedTuple
 
-from django.db import connection
-
+from api.asking import Question, ask, columns, instance
 from billing.models import BillingSchedule, Redemption
 from billing.owing import Owed, owed_for
 from billing.records import Records
@@ -28,12 +27,13 @@ from plans.subscribing import live_subscription
 PACE_TAKES = dt.timedelta(days=1)
 """Less of a period says nothing about its pace: what settles in its first minutes began in the period before."""
 MICROSECOND = dt.timedelta(microseconds=1)
-LIVE = """
-SELECT * FROM plans_subscription
-WHERE customer_id = %(customer)s AND starts_at <= %(now)s AND (ends_at IS NULL OR ends_at > %(now)s)
-ORDER BY starts_at DESC LIMIT 1"""
-PHASES = "SELECT * FROM plans_subscriptionphase WHERE subscription_id = %s ORDER BY starts_at, id"
-ANY_REDEMPTION = "SELECT FROM billing_redemption WHERE subscription_id = %s LIMIT 1"
+LIVE = Question(f"""
+SELECT {columns(Subscription, "s")}, {columns(SubscriptionPhase, "p")}
+FROM plans_subscription s JOIN plans_subscriptionphase p ON p.subscription_id = s.id
+WHERE s.customer_id = %(customer)s AND s.starts_at <= %(now)s AND (s.ends_at IS NULL OR s.ends_at > %(now)s)
+ORDER BY p.starts_at, p.id""")
+"""The subscription that is in force, of which there is one, with each of its phases."""
+ANY_REDEMPTION = Question("SELECT FROM billing_redemption WHERE subscription_id = %(subscription)s LIMIT 1")
 
 
 class NotSubscribed(Exception):
@@ -92,10 +92,12 @@ def agreement_now(customer: Customer, now: dt.datetime) -> Agreement | None:
     Read by hand, and the versions of plans, which are frozen, from memory: for the ORM to make its queries would take
     as long as all the rest of a read.
     """
-    subscription = next(iter(Subscription.objects.raw(LIVE, {"customer": customer.pk, "now": now})), None)
-    if subscription is None:
+    rows = ask(LIVE, {"customer": customer.pk, "now": now})
+    if not rows:
         return None
-    phases = list(SubscriptionPhase.objects.raw(PHASES, [subscription.pk]))
+    of_subscription = len(Subscription._meta.concrete_fields)
+    subscription = instance(Subscription, rows[0][:of_subscription])
+    phases = [instance(SubscriptionPhase, row[of_subscription:]) for row in rows]
     for phase in phases:
         phase.subscription, phase.plan_version = subscription, _frozen(phase.plan_version_id)
     subscription._prefetched_objects_cache = {"phases": phases}  # type: ignore[attr-defined]
@@ -148,9 +150,7 @@ class CountsAsOf(Records):
     def redemptions(self, subscription: Subscription) -> list[Redemption]:
         """As the records have them; whether there are any at all is asked first, because it costs a tenth."""
         if self._redeemed is None:
-            with connection.cursor() as cursor:
-                cursor.execute(ANY_REDEMPTION, [subscription.pk])
-                self._redeemed = cursor.fetchone() is not None
+            self._redeemed = bool(ask(ANY_REDEMPTION, {"subscription": subscription.pk}))
         return super().redemptions(subscription) if self._redeemed else []
 
     def count(

@@ -3,10 +3,9 @@
 from collections.abc import Awaitable, Callable, MutableMapping
 from typing import Any
 
-from a2wsgi import WSGIMiddleware
-
 import config.wsgi  # sets Django up, which has to come before whatever else of the house is loaded
 from config.reception import Reception
+from config.whole_answers import WholeAnswers
 from metering.door import event_door
 
 Message = MutableMapping[str, Any]
@@ -16,7 +15,7 @@ Send = Callable[[Message], Awaitable[None]]
 THREADS = 4
 """Of each worker process, for Django; every one keeps a database connection, so they are few."""
 
-_django = Reception(WSGIMiddleware(config.wsgi.application, workers=THREADS))  # type: ignore[arg-type]
+_django = Reception(WholeAnswers(config.wsgi.application, workers=THREADS))  # type: ignore[arg-type]
 
 
 async def application(scope: Message, receive: Receive, send: Send) -> None:

@@ -1,23 +1,21 @@
 """Who is let in to Django's few threads, and when? Whole requests only, and no more than can be served soon.
 
 A thread that waited for a slow body would serve nobody meanwhile, and four such bodies nobody at all. So a body is read
-here, where waiting costs nothing, and Django gets it whole. What waits is bounded in number and in bytes; whoever comes
-beyond that is turned away at once instead of being kept until his patience ends. The probes of api.health need no
-thread, so that they are answered when all of those are busy.
+here, where waiting costs nothing, and Django gets it whole. What waits is bounded in bytes (api.arriving) and in
+number; whoever comes beyond that is turned away at once instead of being kept until his patience ends. The probes of
+api.health need no thread, so that they are answered when all of those are busy.
 """
 
 import asyncio
 import time
-from collections.abc import Awaitable, Callable, MutableMapping
-from typing import Any
+from collections.abc import Awaitable, Callable
 
-from api.bodies import BODY_LIMIT, require_within
+from api.arriving import Arriving, Gone, Message, Receive
+from api.bodies import BODY_LIMIT
 from api.health import LIVEZ, READYZ, liveness, readiness
-from api.problems import Problem, timed_out, unavailable
+from api.problems import Problem, unavailable
 from metering.views.doors import BODY_LIMIT as DOORS_LIMIT
 
-Message = MutableMapping[str, Any]
-Receive = Callable[[], Awaitable[Message]]
 Send = Callable[[Message], Awaitable[None]]
 App = Callable[[Message, Receive, Send], Awaitable[None]]
 
@@ -30,16 +28,13 @@ DOORS = "/ingest/"
 DEADLINE_S, SLOWEST_BYTES_PER_S = 10.0, 256 * 1024
 
 
-class Disconnected(Exception):
-    """The client has gone: there is nobody to answer."""
-
-
 class Reception:
     """The ASGI application in front of another one."""
 
     def __init__(self, app: App) -> None:
         self._app = app
-        self._requests = self._bytes = 0
+        self._requests = 0
+        self._bodies = Arriving(MOST_BYTES)
 
     async def __call__(self, scope: Message, receive: Receive, send: Send) -> None:
         """Answer the probes, turn away or let in."""
@@ -50,22 +45,21 @@ class Reception:
                 await self._let_in(scope, receive, send)
         except Problem as problem:
             await _send(send, problem.status, *problem.rendered())
-        except Disconnected:
+        except Gone:
             return
 
     async def _let_in(self, scope: Message, receive: Receive, send: Send) -> None:
-        body = bytearray()
-        try:
-            length, most = _announced(scope), _read_whole(scope["path"])
-            if length is None and scope["path"].startswith(DOORS):
-                await self._read_in_time(receive, most, body)
-                scope, receive = _with_length(scope, len(body)), _replay(body, receive)
-            elif length is not None and length <= most:
-                await self._read_in_time(receive, length, body)
-                receive = _replay(body, receive)
+        length, most = _announced(scope), _read_whole(scope["path"])
+        comes_in_chunks = length is None and scope["path"].startswith(DOORS)
+        if not comes_in_chunks and (length is None or length > most):
             await self._have_answered(scope, receive, send)
-        finally:
-            self._bytes -= len(body)
+            return
+        most = most if length is None else length
+        within_s = DEADLINE_S + most / SLOWEST_BYTES_PER_S
+        async with self._bodies.whole(receive, most=most, within_s=within_s) as body:
+            if comes_in_chunks:
+                scope = _with_length(scope, len(body))
+            await self._have_answered(scope, _replay(body, receive), send)
 
     async def _have_answered(self, scope: Message, receive: Receive, send: Send) -> None:
         if self._requests >= MOST_REQUESTS:
@@ -75,24 +69,6 @@ class Reception:
             await self._app(scope, receive, send)
         finally:
             self._requests -= 1
-
-    async def _read_in_time(self, receive: Receive, most: int, body: bytearray) -> None:
-        try:
-            async with asyncio.timeout(DEADLINE_S + most / SLOWEST_BYTES_PER_S):
-                more = True
-                while more:
-                    message = await receive()
-                    if message["type"] == "http.disconnect":
-                        raise Disconnected
-                    piece = message.get("body", b"")
-                    body += piece
-                    self._bytes += len(piece)
-                    require_within(len(body), most)
-                    if self._bytes > MOST_BYTES:
-                        raise unavailable()
-                    more = message.get("more_body", False)
-        except TimeoutError:
-            raise timed_out("The body came too slowly.") from None
 
 
 def _read_whole(path: str) -> int:

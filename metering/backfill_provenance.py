@@ -16,10 +16,9 @@ from django.db import connection
 
 from metering import event_rows
 from metering.ingest import Verdict, ingest_together
-from metering.payers import find_payers
+from metering.payers import take_payers
 from metering.reports import Report
 from metering.sittings import MeteredEvent
-from metering.usage_lock import take_usage_lock
 
 EventKey = tuple[uuid.UUID, str]
 """A customer and an event id."""
@@ -69,8 +68,7 @@ def ingest_noted(reports: Sequence[Report], backfill_id: uuid.UUID, *, now: dt.d
 
     Takes the customers' usage lock alone: between looking, storing and looking again nobody may come.
     """
-    payers = find_payers(report.customer for report in reports)
-    take_usage_lock(*(payer.id for payer in payers.values()))
+    payers = take_payers({report.customer for report in reports})
     keys = sorted(
         {(payers[one.customer].id, one.event.event_id) for one in reports if one.customer in payers},
         key=lambda key: (key[0].int, key[1]),

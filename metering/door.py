@@ -4,19 +4,16 @@ The path of every event of every customer is the one where a framework's request
 is answered is decided in metering.receiving, for this door and for Django's view alike.
 """
 
-import asyncio
-from collections.abc import Awaitable, Callable, Iterable, MutableMapping
-from typing import Any
+from collections.abc import Awaitable, Callable, Iterable
 
+from api.arriving import Arriving, Gone, Message, Receive
 from api.bodies import declared_length
 from api.metrics import count_refused
-from api.problems import Problem, bad_request, timed_out, unavailable
+from api.problems import Problem, bad_request, unavailable
 from metering.group_commit import GroupCommit, Overloaded
 from metering.ingest import EVENTS
 from metering.receiving import Reply, Sent
 
-Message = MutableMapping[str, Any]
-Receive = Callable[[], Awaitable[Message]]
 Send = Callable[[Message], Awaitable[None]]
 
 BODY_DEADLINE_S = 10.0
@@ -24,17 +21,7 @@ MOST_ARRIVING_BYTES = 32 * 1024 * 1024
 """Of bodies that are not complete yet, in one process. Most come in one piece and are never among them."""
 
 
-class Disconnected(Exception):
-    """The client has gone before its body was complete: there is nobody to answer."""
-
-
-class Arriving:
-    """How many bytes of bodies have come that are not complete."""
-
-    bytes = 0
-
-
-arriving = Arriving()
+arriving = Arriving(MOST_ARRIVING_BYTES)
 group_commit = GroupCommit()
 """Of this process: whichever way requests come, they are stored together."""
 
@@ -43,7 +30,7 @@ async def event_door(scope: Message, receive: Receive, send: Send) -> None:
     """The ASGI application for `POST /v1/events`."""
     try:
         reply = await _answer(scope, receive)
-    except Disconnected:
+    except Gone:
         return
     except Overloaded:
         reply = overloaded()
@@ -65,14 +52,17 @@ def _refused(problem: Problem) -> Reply:
 async def _answer(scope: Message, receive: Receive) -> Reply:
     headers = joined(scope["headers"])
     length = declared_length(headers.get("content-length"), chunked="transfer-encoding" in headers)
-    sent = Sent(
-        headers.get("authorization"),
-        scope["query_string"].decode("latin-1"),
-        headers.get("content-type"),
-        headers.get("content-encoding"),
-        await read_in_time(receive, length),
-        host=headers.get("host"),
-    )
+    async with arriving.whole(receive, most=length, within_s=BODY_DEADLINE_S) as body:
+        if len(body) != length:
+            raise bad_request(f"The body ended after {len(body):,} of {length:,} bytes.")
+        sent = Sent(
+            headers.get("authorization"),
+            scope["query_string"].decode("latin-1"),
+            headers.get("content-type"),
+            headers.get("content-encoding"),
+            bytes(body),
+            host=headers.get("host"),
+        )
     return await group_commit.answer(sent)
 
 
@@ -86,34 +76,6 @@ def joined(headers: Iterable[tuple[bytes, bytes]]) -> dict[str, str]:
         name, value = raw_name.decode("latin-1"), raw_value.decode("latin-1").strip(" \t")
         found[name] = f"{found[name]},{value}" if name in found else value
     return found
-
-
-async def read_in_time(receive: Receive, length: int) -> bytes:
-    """The body of so many bytes.
-
-    Raises Problem 408 if it takes too long and 400 if it ends early, Overloaded, and Disconnected.
-    """
-    body = bytearray()
-    try:
-        async with asyncio.timeout(BODY_DEADLINE_S):
-            more = True
-            while more:
-                message = await receive()
-                if message["type"] == "http.disconnect":
-                    raise Disconnected
-                piece = message.get("body", b"")
-                body += piece
-                arriving.bytes += len(piece)
-                if arriving.bytes > MOST_ARRIVING_BYTES:
-                    raise Overloaded
-                more = message.get("more_body", False)
-    except TimeoutError:
-        raise timed_out(f"The body did not come within {BODY_DEADLINE_S:.0f} seconds.") from None
-    finally:
-        arriving.bytes -= len(body)
-    if len(body) != length:
-        raise bad_request(f"The body ended after {len(body):,} of {length:,} bytes.")
-    return bytes(body)
 
 
 async def send_reply(reply: Reply, send: Send) -> None:

@@ -5,6 +5,7 @@ a moment for as many as there were before: those who have just been answered are
 """
 
 import asyncio
+import logging
 import threading
 import time
 from collections import defaultdict, deque
@@ -14,12 +15,16 @@ from typing import NamedTuple
 from django.db import connection
 from django.utils import timezone
 
+from api.bodies import claimed_size
 from api.metrics import count_group, count_requests
+from api.problems import problem_for
 from metering.ingest import EVENTS
 from metering.receiving import Reply, Sent, receive
 
+logger = logging.getLogger(__name__)
+
 GROUP_BYTES = 256 * 1024
-"""Of bodies in one transaction, unless one alone is larger: a thousand events, or several hundred requests of one."""
+"""Of bodies, unpacked, in one transaction, unless one alone is larger: some thousand events."""
 MOST_WAITING_BYTES = 32 * 1024 * 1024
 """Beyond this, requests are turned away instead of kept: the memory of a process stays bounded."""
 COMPANY_S = 0.003
@@ -81,7 +86,7 @@ class GroupCommit:
                 if time.monotonic() - since_s > QUIET_S:  # the database may have been started anew, unnoticed
                     connection.close_if_unusable_or_obsolete()
                     connection.close_if_health_check_failed()
-                replies = receive([waiting.sent for waiting in group], now=timezone.now())
+                replies = _received([waiting.sent for waiting in group])
                 with self._arrived:
                     # Who came meanwhile is none of those who are answered now, and these are about to come again.
                     self._company = len(group) + len(self._waiting)
@@ -96,15 +101,21 @@ class GroupCommit:
                 self._arrived.wait()
             self._arrived.wait_for(self._has_company, COMPANY_S)
             group = [self._waiting.popleft()]
-            size = len(group[0].sent.body)
-            while self._waiting and size + len(self._waiting[0].sent.body) <= GROUP_BYTES:
+            size = _unpacked_bytes(group[0])
+            while self._waiting and size + _unpacked_bytes(self._waiting[0]) <= GROUP_BYTES:
                 group.append(self._waiting.popleft())
-                size += len(group[-1].sent.body)
-            self._waiting_bytes -= size
+                size += _unpacked_bytes(group[-1])
+            self._waiting_bytes -= sum(len(waiting.sent.body) for waiting in group)
             return group
 
     def _has_company(self) -> bool:
         return len(self._waiting) >= self._company or self._waiting_bytes >= GROUP_BYTES
+
+
+def _unpacked_bytes(waiting: Waiting) -> int:
+    """Of the body, as it claims."""
+    body, packed = waiting.sent.body, waiting.sent.content_encoding is not None
+    return claimed_size(body) if packed else len(body)
 
 
 def _count(group: Sequence[Waiting], replies: Sequence[Reply]) -> None:
@@ -117,6 +128,18 @@ def _count(group: Sequence[Waiting], replies: Sequence[Reply]) -> None:
         count_requests(EVENTS, status, of_status)
 
 
+def _received(requests: Sequence[Sent]) -> list[Reply]:
+    """An answer to each, whatever happens: nobody else will give one."""
+    try:
+        return receive(requests, now=timezone.now())
+    except Exception as error:
+        problem = problem_for(error, "POST", "/v1/events")
+        return [Reply(problem.status, *problem.rendered())] * len(requests)
+
+
 def _deliver(group: Sequence[Waiting], replies: Sequence[Reply]) -> None:
     for waiting, reply in zip(group, replies, strict=True):
-        waiting.deliver(reply)
+        try:
+            waiting.deliver(reply)
+        except Exception:
+            logger.exception("an answer could not be delivered")

@@ -16,17 +16,18 @@ import psycopg
 from django.db import DatabaseError, connection, transaction
 
 from api.metrics import count_unpriced
+from api.prepared import NOT_AS_REMEMBERED
 from metering import event_rows
 from metering.costing import cost_nanos
 from metering.merging import merge
 from metering.one_exchange import commit_in_one_exchange
-from metering.payers import Payer, confirming, find_payers, remembered_payers, share_payers
+from metering.payers import Payer, confirming, find_payers, remembered_payers, share_payers, take_payers
 from metering.quarantine import quarantine
 from metering.reports import CloseIn, Report, close_event
 from metering.sittings import CLOSE, MeteredEvent
 from metering.supplier_rates import RateBook, current_book
 from metering.unfolded import leave, leaving
-from metering.usage_lock import sharing, take_usage_lock
+from metering.usage_lock import sharing
 
 SHARED_TRIES = 3
 ATTEMPTS = 6
@@ -38,8 +39,7 @@ MOST_AT_ONCE = 200
 
 NOT_AT_ONCE = (
     psycopg.errors.RaiseException,  # a customer is not as we remember it
-    psycopg.errors.InvalidSqlStatementName,  # a pooler gave us another connection than the one that was prepared
-    psycopg.errors.DuplicatePreparedStatement,
+    *NOT_AS_REMEMBERED,
 )
 
 EVENTS = "events"
@@ -149,11 +149,7 @@ def _ingest_once(
     batches: Sequence[Sequence[Report]], now: dt.datetime, door: str, *, look_first: bool, alone: bool
 ) -> list[list[Verdict]]:
     keys = {report.customer for reports in batches for report in reports}
-    if alone:
-        payers = find_payers(keys)
-        take_usage_lock(*(payer.id for payer in payers.values()))
-    else:
-        payers = share_payers(keys)
+    payers = take_payers(keys) if alone else share_payers(keys)
     if len(payers) < len(keys):
         _quarantine_strangers(batches, payers, door, now)
     return _store(batches, payers, now, look_first=look_first)

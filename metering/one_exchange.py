@@ -8,18 +8,15 @@ driver (psycopg.pq), since a cursor's way there takes several times as long.
 
 import select
 from collections.abc import Iterator, Sequence
-from itertools import count, islice
+from itertools import islice
 from typing import NamedTuple
-from weakref import WeakKeyDictionary
 
 import psycopg
 from django.db import connection
 from psycopg.pq import ConnStatus, ExecStatus, Format
 from psycopg.pq.abc import PGconn, PGresult
 
-_numbers = count(1)
-_prepared: "WeakKeyDictionary[psycopg.Connection, set[bytes]]" = WeakKeyDictionary()
-"""The names of what each connection has prepared."""
+from api.prepared import name_of, prepared_on
 
 
 class Statement:
@@ -27,7 +24,7 @@ class Statement:
 
     def __init__(self, sql: str) -> None:
         self.sql = sql.encode()
-        self.name = b"parley_%d" % next(_numbers)
+        self.name = name_of(self.sql)
 
 
 class Step(NamedTuple):
@@ -57,7 +54,7 @@ def commit_in_one_exchange(steps: Sequence[Step]) -> None:
 
 def _exchange(driver: "psycopg.Connection", steps: Sequence[Step]) -> psycopg.Error | None:
     """What went wrong, if anything did; either way the connection is ready for what comes next."""
-    link, known = driver.pgconn, _prepared.setdefault(driver, set())
+    link, known = driver.pgconn, prepared_on(driver)
     new = {step.statement.name: step.statement for step in steps if step.statement.name not in known}
     link.enter_pipeline_mode()
     for statement in new.values():

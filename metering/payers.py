@@ -5,12 +5,12 @@ has the database confirm it.
 """
 
 import uuid
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from typing import NamedTuple
 
 from metering.one_exchange import Statement, Step
 from metering.packed_arrays import bools, raw_cursor, texts, uuids
-from metering.usage_lock import SHARE_IN_ORDER
+from metering.usage_lock import share_usage_lock, take_usage_lock
 
 
 class Payer(NamedTuple):
@@ -21,7 +21,6 @@ class Payer(NamedTuple):
 
 
 FIND = "SELECT key, id, byok FROM plans_customer WHERE key = ANY(%s::text[]) AND erased_at IS NULL"
-FIND_AND_SHARE = SHARE_IN_ORDER.format(FIND)
 CONFIRM = Statement("SELECT metering_confirm_payers($1::text[], $2::uuid[], $3::bool[])")
 MOST_REMEMBERED = 50_000
 
@@ -30,12 +29,34 @@ _remembered: dict[str, Payer] = {}
 
 def find_payers(keys: Iterable[str]) -> dict[str, Payer]:
     """The customers among these keys."""
-    return _payers(FIND, keys)
+    with raw_cursor() as cursor:
+        cursor.execute(FIND, [texts(sorted(set(keys)))])
+        payers = {key: Payer(customer_id, byok) for key, customer_id, byok in cursor.fetchall()}
+    _remembered.update(payers)
+    if len(_remembered) > MOST_REMEMBERED:
+        _remembered.clear()
+    return payers
 
 
-def share_payers(keys: Iterable[str]) -> dict[str, Payer]:
+def share_payers(keys: Collection[str]) -> dict[str, Payer]:
     """The customers among these keys, with their usage lock shared until the transaction ends."""
-    return _payers(FIND_AND_SHARE, keys)
+    return _locked(keys, share_usage_lock)
+
+
+def take_payers(keys: Collection[str]) -> dict[str, Payer]:
+    """The same with the lock held alone."""
+    return _locked(keys, lambda customer_ids: take_usage_lock(*customer_ids))
+
+
+def _locked(keys: Collection[str], lock: Callable[[Iterable[uuid.UUID]], None]) -> dict[str, Payer]:
+    """Who they are once the lock is held: while it was waited for, one may have been erased, and another created."""
+    before = find_payers(keys)
+    while True:
+        lock(payer.id for payer in before.values())
+        now = find_payers(keys)
+        if now == before:
+            return now
+        before = now
 
 
 def remembered_payers(keys: Collection[str]) -> dict[str, Payer] | None:
@@ -50,13 +71,3 @@ def confirming(payers: Mapping[str, Payer]) -> Step:
         CONFIRM,
         [texts(payers), uuids(payer.id for payer in payers.values()), bools(payer.byok for payer in payers.values())],
     )
-
-
-def _payers(query: str, keys: Iterable[str]) -> dict[str, Payer]:
-    with raw_cursor() as cursor:
-        cursor.execute(query, [texts(sorted(set(keys)))])
-        payers = {row[0]: Payer(row[1], row[2]) for row in cursor.fetchall()}
-    if len(_remembered) + len(payers) > MOST_REMEMBERED:
-        _remembered.clear()
-    _remembered.update(payers)
-    return payers

@@ -9,12 +9,14 @@ import datetime as dt
 import uuid
 from collections import Counter
 from collections.abc import Mapping
+from functools import lru_cache
 from typing import Any
 
 from django.db import connection
 from psycopg.types.multirange import TimestamptzMultirange
 from psycopg.types.range import TimestamptzRange
 
+from api.asking import Question, ask
 from metering.catching_up import catch_up
 from metering.late_changes import take_late_days_of
 from metering.models import Conversation, GoneConversation
@@ -106,9 +108,10 @@ def _billable(meters: Meters) -> str:
 def _counted(sql: str, customer_id: uuid.UUID, start: dt.datetime, end: dt.datetime, meters: Meters) -> dict[Any, int]:
     if start >= end:
         return {}
-    with connection.cursor() as cursor:
-        cursor.execute(sql, _params(customer_id, start, end, meters))
-        return dict(cursor.fetchall())
+    return dict(ask(_question(sql), _params(customer_id, start, end, meters)))
+
+
+_question = lru_cache(maxsize=64)(Question)
 
 
 def _params(customer_id: uuid.UUID, start: dt.datetime, end: dt.datetime, meters: Meters) -> dict[str, Any]:

@@ -6,12 +6,14 @@ is wrong with one touches no other.
 
 import datetime as dt
 import time
-from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections import Counter, defaultdict
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from functools import lru_cache
 from typing import NamedTuple
 
 import msgspec
+import psycopg
 from django.conf import settings
 from django.db import DatabaseError, connection
 from django.http.request import split_domain_port, validate_host
@@ -28,6 +30,9 @@ from metering.ingest import EVENTS, IngestContended, Verdict, ingest_together
 from metering.intake import Intake, Sender, TooManyEvents, read_batch
 
 STATUSES = ("accepted", "duplicate", "updated", "conflict", "quarantined", "rejected")
+WAITED_TOO_LONG = (psycopg.errors.LockNotAvailable, psycopg.errors.QueryCanceled)
+SHORT_WAIT_S = 1.0
+"""For a lock, where others wait behind who waits: longer than anybody holds one who only counts."""
 UNREMARKABLE = ("accepted", "duplicate")
 _HEADERS = {"Content-Type": "application/json", "Cache-Control": "no-store"}
 
@@ -74,15 +79,25 @@ class Caller(NamedTuple):
 
 
 Callers = dict[tuple[str | None, str, str | None, bool], Caller]
-"""Those of one group, by what of a request says who it is."""
+
+
+class _Group:
+    """What is found out once for all requests of a group.
+
+    Who they come from, by what of a request says so; and that the database is away, which is then the answer to all.
+    """
+
+    def __init__(self) -> None:
+        self.callers: Callers = {}
+        self.away: Problem | None = None
 
 
 def receive(requests: Sequence[Sent], *, now: dt.datetime) -> list[Reply]:
     """Read, store and answer requests; an answer of 200 is given after the commit. Not inside a transaction."""
     if connection.errors_occurred:
         connection.close_if_unusable_or_obsolete()  # it may have broken under the last group
-    callers: Callers = {}
-    read = [_read(sent, callers, now) for sent in requests]
+    group = _Group()
+    read = [_read(sent, group, now) for sent in requests]
     together = [one for one in read if isinstance(one, Intake)]
     stored = iter(_store(together, now))
     counted: Counter[str] = Counter()
@@ -91,9 +106,11 @@ def receive(requests: Sequence[Sent], *, now: dt.datetime) -> list[Reply]:
     return replies
 
 
-def _read(sent: Sent, callers: Callers, now: dt.datetime) -> Intake | Problem:
+def _read(sent: Sent, group: _Group, now: dt.datetime) -> Intake | Problem:
+    if group.away is not None:
+        return group.away
     try:
-        caller = _caller(sent, callers, now)
+        caller = _caller(sent, group.callers, now)
         if caller.limited and not sent.framed:
             require_admission(caller.key, events=0, now_s=time.monotonic())
         body = inflate(sent.body, sent.content_encoding)
@@ -102,7 +119,8 @@ def _read(sent: Sent, callers: Callers, now: dt.datetime) -> Intake | Problem:
         refuse_query(sent.query)
         intake = read_batch(body, sender=caller.sender, now=now)
         if caller.limited:
-            require_admission(caller.key, events=len(intake.reports), requests=0, now_s=time.monotonic())
+            events = len(intake.reports) + len(intake.rejected)
+            require_admission(caller.key, events=events, requests=0, now_s=time.monotonic())
         return intake
     except Problem as problem:
         return problem
@@ -111,7 +129,10 @@ def _read(sent: Sent, callers: Callers, now: dt.datetime) -> Intake | Problem:
     except TooManyEvents as error:
         return too_large(str(error))
     except Exception as error:
-        return problem_for(error, "POST", "/v1/events")
+        problem = problem_for(error, "POST", "/v1/events")
+        if _is_lost():
+            group.away = problem  # or each of them would wait as long for it
+        return problem
 
 
 def _caller(sent: Sent, callers: Callers, now: dt.datetime) -> Caller:
@@ -140,17 +161,63 @@ def _is_ours(host: str, ours: tuple[str, ...]) -> bool:
 
 
 def _store(intakes: Sequence[Intake], now: dt.datetime) -> list[list[Verdict] | Problem]:
-    """The verdicts on each request's events, in one transaction; one after the other if something spoils that."""
+    """The verdicts on each request's events, in one transaction; in smaller ones if something spoils that."""
     if not intakes:
         return []
     try:
-        stored = ingest_together([intake.reports for intake in intakes], now=now)
+        return _stored(intakes, now)
     except Exception as error:
-        if len(intakes) > 1 and not _is_lost():
-            return [verdicts for intake in intakes for verdicts in _store([intake], now)]
-        problem = unavailable() if isinstance(error, IngestContended) else problem_for(error, "POST", "/v1/events")
-        return [problem] * len(intakes)
+        if len(intakes) == 1 or _is_lost():
+            return [_failure(error)] * len(intakes)
+        if isinstance(error.__cause__, WAITED_TOO_LONG):
+            return _store_apart(intakes, _by_customers(intakes), now)
+        return _store_apart(intakes, [[index] for index in range(len(intakes))], now)
+
+
+def _stored(intakes: Sequence[Intake], now: dt.datetime) -> list[list[Verdict] | Problem]:
+    stored = ingest_together([intake.reports for intake in intakes], now=now)
     return [[*verdicts, *intake.rejected] for verdicts, intake in zip(stored, intakes, strict=True)]
+
+
+def _store_apart(
+    intakes: Sequence[Intake], parts: Iterable[Sequence[int]], now: dt.datetime
+) -> list[list[Verdict] | Problem]:
+    """Store the parts (by index) one after the other. None of them waits for long: everybody else waits for it."""
+    answers: dict[int, list[Verdict] | Problem] = {}
+    with _short_waits():
+        for part in parts:
+            try:
+                stored = _stored([intakes[index] for index in part], now)
+            except Exception as error:
+                stored = [_failure(error)] * len(part)
+                if _is_lost():
+                    return [answers.get(index, stored[0]) for index in range(len(intakes))]
+            answers |= zip(part, stored, strict=True)
+    return [answers[index] for index in range(len(intakes))]
+
+
+@contextmanager
+def _short_waits() -> Iterator[None]:
+    with connection.cursor() as cursor:
+        cursor.execute(f"SET lock_timeout = '{SHORT_WAIT_S:g}s'")
+    try:
+        yield
+    finally:
+        if connection.connection is not None:
+            with connection.cursor() as cursor:
+                cursor.execute("RESET lock_timeout")
+
+
+def _by_customers(intakes: Sequence[Intake]) -> Iterable[list[int]]:
+    """The requests that report of the same customers, and so wait for the same locks."""
+    alike: dict[frozenset[str], list[int]] = defaultdict(list)
+    for index, intake in enumerate(intakes):
+        alike[frozenset(report.customer for report in intake.reports)].append(index)
+    return alike.values()
+
+
+def _failure(error: Exception) -> Problem:
+    return unavailable() if isinstance(error, IngestContended) else problem_for(error, "POST", "/v1/events")
 
 
 def _is_lost() -> bool:

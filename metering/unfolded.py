@@ -13,8 +13,8 @@ from operator import attrgetter
 from typing import Any, NamedTuple
 
 import msgspec
-from django.db import connection
 
+from api.asking import Question, ask
 from api.ids import uuid7s
 from metering.one_exchange import Statement, Step
 from metering.packed_arrays import PackedArray, bytestrings, instants, raw_cursor, uuids
@@ -27,7 +27,9 @@ LEAVE = """
 INSERT INTO metering_unfoldedevents (id, customer_id, received_at, entries)
 SELECT * FROM unnest({}::uuid[], {}::uuid[], {}::timestamptz[], {}::bytea[])"""
 LEAVING = Statement(LEAVE.format("$1", "$2", "$3", "$4"))
-WAITING = "SELECT customer_id, sum(octet_length(entries)) FROM metering_unfoldedevents {} GROUP BY 1 ORDER BY 1"
+_WAITING = "SELECT customer_id, sum(octet_length(entries)) FROM metering_unfoldedevents {} GROUP BY 1 ORDER BY 1"
+WAITING = Question(_WAITING.format(""))
+WAITING_AMONG = Question(_WAITING.format("WHERE customer_id = ANY(%(customers)s::uuid[])"))
 TAKE = "DELETE FROM metering_unfoldedevents WHERE customer_id = ANY(%s) RETURNING customer_id, entries"
 
 
@@ -88,12 +90,8 @@ def _rows(new: Iterable[MeteredEvent], disturbing: Iterable[MeteredEvent], now: 
 
 def waiting_customers(among: Sequence[uuid.UUID] | None = None) -> dict[uuid.UUID, int]:
     """The customers (of those given) with something to fold, and how many bytes of it."""
-    with connection.cursor() as cursor:
-        if among is None:
-            cursor.execute(WAITING.format(""))
-        else:
-            cursor.execute(WAITING.format("WHERE customer_id = ANY(%s)"), [list(among)])
-        return {customer_id: int(size) for customer_id, size in cursor.fetchall()}
+    rows = ask(WAITING, {}) if among is None else ask(WAITING_AMONG, {"customers": list(among)})
+    return {customer_id: int(size) for customer_id, size in rows}
 
 
 def take(customer_ids: Sequence[uuid.UUID]) -> Unfolded:

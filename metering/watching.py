@@ -15,6 +15,7 @@ from typing import NamedTuple
 import msgspec
 from django.db import connection, transaction
 
+from api.asking import Question, ask, columns, instance
 from metering.catching_up import catch_up
 from metering.models import Tally, WatchedUsage
 from metering.reading import count_open
@@ -37,8 +38,7 @@ NOTED_EVERY = dt.timedelta(minutes=10)
 FORGOTTEN_AFTER = dt.timedelta(days=1)
 HOUR = dt.timedelta(hours=1)
 
-# Asked at every read, for which the ORM's making of a query would take longer than the query.
-KEPT = "SELECT * FROM metering_watchedusage WHERE customer_id = %s"
+KEPT = Question(f"SELECT {columns(WatchedUsage, 'w')} FROM metering_watchedusage w WHERE customer_id = %(customer)s")
 MISSING = """
 SELECT hour FROM generate_series(%(first)s::timestamptz, %(last)s::timestamptz, '1 hour') hour
 WHERE NOT EXISTS (SELECT FROM metering_tally t WHERE (t.customer_id, t.hours, t.start) = (%(customer)s, 1, hour.hour))
@@ -86,7 +86,7 @@ class GoingOn(NamedTuple):
 
 def going_on(asked: Running, *, now: dt.datetime) -> GoingOn:
     """The conversations that are going on now, or, where they are many, did up to LONGEST_KEPT ago."""
-    kept = next(iter(WatchedUsage.objects.raw(KEPT, [asked.customer_id])), None)
+    kept = next((instance(WatchedUsage, row) for row in ask(KEPT, {"customer": asked.customer_id})), None)
     if kept is not None:
         _note_asked(kept, now)
         if sum(kept.going_on.values()) > MANY_OPEN:

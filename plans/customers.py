@@ -10,9 +10,12 @@ from typing import Any
 
 from django.db import IntegrityError, transaction
 
+from api.asking import Question, ask, columns, instance
 from plans.calendar import UnknownZone, time_zone
 from plans.models import Customer, TaxExempt
 from plans.money import UnknownCurrency, minor_digits
+
+BY_KEY = Question(f"SELECT {columns(Customer, 'c')} FROM plans_customer c WHERE key = %(key)s AND erased_at IS NULL")
 
 
 class CustomerExists(Exception):
@@ -45,7 +48,10 @@ def create_customer(*, key: str, currency: str, now: dt.datetime, **fields: Any)
 
 def find_customer(key: str) -> Customer:
     """The customer with this key. Raises Customer.DoesNotExist."""
-    return Customer.objects.get(key=key, erased_at=None)
+    rows = ask(BY_KEY, {"key": key})
+    if not rows:
+        raise Customer.DoesNotExist(f"there is no customer {key!r}")
+    return instance(Customer, rows[0])
 
 
 def change_customer(customer: Customer, **fields: Any) -> Customer:

@@ -87,6 +87,8 @@ def is_peak(meters: Meters, instant: dt.datetime) -> bool:
 
 def peak_spans(meters: Meters, start: dt.datetime, end: dt.datetime) -> list[Stretch]:
     """The peak hours from `start` until before `end` (aware) as stretches of UTC; they may touch or overlap."""
+    if not meters.peak_hours:
+        return []
     return [
         (begin - offset, until - offset)
         for first, last, offset in _steady_clocks(meters.zone, start.astimezone(dt.UTC), end.astimezone(dt.UTC))

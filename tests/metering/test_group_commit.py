@@ -1,6 +1,7 @@
 """Requests that wait together are committed together, whoever is alone does not wait, and everybody is answered."""
 
 import asyncio
+import gzip
 import threading
 from collections.abc import Iterator
 from concurrent.futures import Future
@@ -194,6 +195,38 @@ def test_when_the_database_is_lost_everybody_is_answered_and_the_next_are_stored
     assert all_accepted(waiting.result(PATIENCE_S))
     assert all_accepted(door.send(*door.requests(1)).result(PATIENCE_S))
     assert calls_stored_folded_and_waiting() == (5, 0, 5)
+
+
+def test_whatever_goes_wrong_everybody_is_answered_and_the_next_are_stored(door: Door) -> None:
+    def broken(requests: Any, **named: Any) -> Any:
+        raise ZeroDivisionError("planted")
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(group_commit, "receive", broken)
+        replies = door.send(*door.requests(3)).result(PATIENCE_S)
+    assert [reply.status for reply in replies] == [500] * 3
+    assert all_accepted(door.send(*door.requests(3)).result(PATIENCE_S))
+
+
+def test_an_answer_that_cannot_be_delivered_takes_no_other_with_it(door: Door) -> None:
+    """Its connection is broken in a way that nobody has thought of."""
+
+    async def send() -> Reply:
+        door.commit.submit(door.requests(1, "gone")[0], lambda reply: 1 / 0)
+        return await door.commit.answer(door.requests(1, "there")[0])
+
+    assert door.loop.start(send()).result(PATIENCE_S).status == 200
+
+
+def test_a_small_body_that_unpacks_to_a_large_one_goes_alone(door: Door, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(group_commit, "GROUP_BYTES", 2_000)
+    packed = [
+        one._replace(body=gzip.compress(one.body + b" " * 3_000), content_encoding="gzip") for one in door.requests(3)
+    ]
+    with door.busy():
+        replies = door.send(*packed)
+    assert all_accepted(replies.result(PATIENCE_S))
+    assert commits() == 1 + 3
 
 
 def test_a_connection_that_broke_in_a_quiet_time_costs_nobody_an_answer(

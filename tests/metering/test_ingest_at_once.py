@@ -5,7 +5,7 @@ from collections.abc import Iterator
 from typing import Any
 
 import pytest
-from django.db import connection
+from django.db import connection, transaction
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -14,10 +14,13 @@ from metering import payers
 from metering.ingest import ingest, ingest_together
 from metering.models import Event, QuarantinedEvent
 from metering.payers import remembered_payers
+from metering.usage_lock import take_usage_lock
 from plans.customers import change_customer, erase_customer
 from tests.cast import LATER, acme, bolt, report
+from tests.metering.conftest import Sessions
 from tests.metering.histories import histories, in_batches
 from tests.metering.requests import accept_events, refuse_events
+from tests.metering.test_concurrency import wait_until_blocked
 from tests.metering.waiting import calls_stored_folded_and_waiting, copies, fold, store
 
 pytestmark = pytest.mark.usefixtures("committed")
@@ -94,6 +97,21 @@ def test_another_customer_of_the_same_key_gets_the_events_from_then_on(at_once: 
     assert Event.objects.get(event_id="e2").customer_id == latter.id
     assert store(report("e3")) == ["accepted"]
     assert len(at_once) == 1  # the first of these was not, and taught us better
+
+
+def test_nothing_is_stored_for_who_was_erased_while_the_lock_was_waited_for(
+    sessions: Sessions, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(ingestion, "MOST_AT_ONCE", 0)
+    former = acme()
+    with transaction.atomic():
+        take_usage_lock(former.id)
+        waiting = sessions.start(lambda: store(report("e1")))
+        wait_until_blocked()
+        erase_customer(former, now=LATER)
+        latter = acme()
+    assert waiting.result() == ["accepted"]
+    assert Event.objects.get().customer_id == latter.id
 
 
 def test_who_brings_its_own_key_meanwhile_pays_nothing_for_the_call() -> None:

@@ -6,10 +6,11 @@ from collections.abc import Callable
 
 import pytest
 from django.db import connection, transaction
-from django.test.utils import CaptureQueriesContext
 from hypothesis import given
 from hypothesis import strategies as st
 
+from api.asking import Question
+from metering import reading
 from metering.models import Conversation
 from metering.reading import count_open, count_settled, count_unbillable
 from plans.meters import Meters, PeakWindow, meter_of
@@ -68,13 +69,15 @@ def test_only_the_customers_own_conversations_are_counted(customer: Customer) ->
     assert count_unbillable(customer.id, at(0), at(24), meters=Meters(billable_outcomes=("done",))) == {}
 
 
-def test_a_plain_count_reads_nothing_but_the_index(customer: Customer) -> None:
-    with CaptureQueriesContext(connection) as asked:
-        count_settled(customer.id, at(0), at(24))
+def test_a_plain_count_reads_nothing_but_the_index(customer: Customer, monkeypatch: pytest.MonkeyPatch) -> None:
+    asked: list[tuple[Question, dict[str, object]]] = []
+    monkeypatch.setattr(reading, "ask", lambda *put: asked.append(put) or [])
+    count_settled(customer.id, at(0), at(24))
+    ((question, parameters),) = asked
     with connection.cursor() as cursor:
         cursor.execute("SET LOCAL enable_seqscan = off; SET LOCAL enable_bitmapscan = off")
         cursor.execute("SET LOCAL enable_indexscan = off")  # which leaves index-only scans
-        cursor.execute(f"EXPLAIN {asked[0]['sql']}")
+        cursor.execute(f"EXPLAIN {question.sql}", parameters)
         assert "Index Only Scan using conversation_settled" in str(cursor.fetchall())
 
 

@@ -3,12 +3,15 @@
 from collections.abc import Callable, Iterator
 
 import pytest
-from django.db import connection, transaction
+from django.db import OperationalError, connection, transaction
 
 from api import keys
+from api.rate_limits import RateLimit
+from metering import receiving
 from metering.models import Event
 from metering.receiving import Reply, Sent, receive
-from metering.usage_lock import take_usage_lock
+from metering.usage_lock import slot_of, take_usage_lock
+from plans.customers import erase_customer
 from tests.cast import acme, at, cleo, the_sitting
 from tests.metering.conftest import Sessions
 from tests.metering.requests import accept_events, an_event, authorization, refuse_events, said, sent
@@ -144,3 +147,55 @@ def all_are_stored_once(group: Callable[[], list[Reply]], size: int) -> None:
     assert [said(reply) for reply in group()] == [{"duplicate": 1}] * size
     assert {f"e{n}" for n in range(size)} <= set(stored())
     assert calls_stored_folded_and_waiting()[0] == calls_stored_folded_and_waiting()[2]
+
+
+def slots_apart() -> bool:
+    return slot_of(acme().id) != slot_of(cleo().id)
+
+
+def test_who_waits_for_a_lock_too_long_keeps_nobody_else_waiting(backend: str, sessions: Sessions) -> None:
+    while not slots_apart():
+        erase_customer(cleo(), now=at(0))
+    group = [sent(backend, an_event(f"a{n}")) for n in range(6)] + [sent(backend, an_event("c1", customer="cleo"))]
+
+    def impatient() -> list[Reply]:
+        with connection.cursor() as cursor:
+            cursor.execute("SET lock_timeout = '50ms'")
+        return received(*group)
+
+    with transaction.atomic():
+        take_usage_lock(acme().id)
+        waited: list[str] = []
+        with pytest.MonkeyPatch.context() as patch:
+            together = receiving.ingest_together
+            patch.setattr(receiving, "SHORT_WAIT_S", 0.05)
+            patch.setattr(
+                receiving, "ingest_together", lambda *given, **named: waited.append("") or together(*given, **named)
+            )
+            replies = sessions.start(impatient).result()
+    assert [reply.status for reply in replies] == [503] * 6 + [200]
+    assert len(waited) == 3  # all together, and then Acme's, and Cleo's
+    assert stored() == ["c1"]
+
+
+def test_where_the_database_is_away_it_is_waited_for_once_a_group(backend: str) -> None:
+    tries: list[None] = []
+
+    def away() -> None:
+        tries.append(None)
+        raise OperationalError("nobody answers")
+
+    connection.close()
+    keys._cache.clear()
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(connection, "connect", away)
+        strangers = [sent(f"Bearer pk_{n:016x}_{n:064x}", an_event(f"e{n}")) for n in range(5)]
+        replies = received(*strangers, sent(backend, an_event("e5")))
+    assert [reply.status for reply in replies] == [503] * 6
+    assert len(tries) == 1
+
+
+def test_events_that_are_rejected_count_against_the_rate_too(backend: str) -> None:
+    slow = authorization("ingest", rate_limit=RateLimit(events_per_s=1, events_burst=5))
+    nonsense = [{"id": n} for n in range(1000)]
+    assert [received(sent(slow, *nonsense))[0].status for _ in range(2)] == [200, 429]

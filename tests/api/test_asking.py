@@ -1,0 +1,145 @@
+"""Prepared questions: the same answers within a transaction and without, whatever becomes of the connection."""
+
+import datetime as dt
+import time
+import uuid
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any
+
+import psycopg
+import pytest
+from django.db import OperationalError, ProgrammingError, connection, transaction
+from psycopg.pq import TransactionStatus
+
+from api.asking import Question, Row, ask, columns, instance
+from api.models import ApiKey
+from api.prepared import prepared_on
+
+SAID = Question("SELECT %(said)s::text || %(said)s::text, %(other)s::text")
+PID = Question("SELECT pg_backend_pid()")
+VALUES: dict[str, Any] = {
+    "text": "Größe",
+    "uuid": uuid.UUID("01a1fd8e-6d45-71a9-84f9-b0189ea145b3"),
+    "timestamptz": dt.datetime(2026, 11, 20, 10, 0, 0, 123456, tzinfo=dt.UTC),
+    "text[]": ["a", "b"],
+    "uuid[]": [uuid.UUID(int=1)],
+    "boolean": True,
+}
+
+
+@pytest.fixture(autouse=True)
+def outside(django_db_setup: None, django_db_blocker: Any) -> Iterator[None]:
+    """In no transaction, which leaves nothing behind where all that is done is to ask."""
+    with django_db_blocker.unblock():
+        connection.close()
+        yield
+        connection.close()
+
+
+def twice_and_within_a_transaction(question: Question, **given: Any) -> list[list[Row]]:
+    answers = [ask(question, given), ask(question, given)]
+    with transaction.atomic():
+        return [*answers, ask(question, given)]
+
+
+def break_off() -> None:
+    """What an administrator does to our connection."""
+    ((pid,),) = ask(PID, {})
+    with psycopg.connect(connection.connection.info.dsn, password=connection.connection.info.password) as other:
+        other.execute("SELECT pg_terminate_backend(%s, 5000)", [pid])
+
+
+def test_parameters_have_names_and_may_come_twice() -> None:
+    given = {"said": "so", "other": None, "unasked": object()}
+    assert ask(SAID, given) == ask(SAID, given) == [("soso", None)]
+
+
+@pytest.mark.parametrize("kind", VALUES)
+def test_values_go_and_come_as_they_are(kind: str) -> None:
+    question = Question(f"SELECT %(value)s::{kind}, NULL::{kind}")
+    assert twice_and_within_a_transaction(question, value=VALUES[kind]) == [[(VALUES[kind], None)]] * 3
+
+
+def test_documents_come_read() -> None:
+    question = Question("""SELECT '{"simple": 2}'::jsonb""")
+    assert twice_and_within_a_transaction(question) == [[({"simple": 2},)]] * 3
+
+
+def test_a_row_becomes_an_instance() -> None:
+    made = ApiKey(
+        lookup_id="0" * 16, name="Acme", scopes=["read"], secret_sha256=b"\0" * 32, created_at=VALUES["timestamptz"]
+    )
+    with transaction.atomic():
+        made.save()
+        key = Question(f"SELECT {columns(ApiKey, 'k')} FROM api_apikey k WHERE lookup_id = %(lookup_id)s")
+        (row,) = ask(key, {"lookup_id": made.lookup_id})
+        read = instance(ApiKey, row)
+        assert read == made and not read._state.adding
+        assert (read.name, read.scopes, read.created_at) == (made.name, made.scopes, made.created_at)
+        transaction.set_rollback(True)
+
+
+def test_within_a_transaction_it_is_a_part_of_it_though_it_comes_first() -> None:
+    with transaction.atomic():
+        ask(PID, {})
+        assert connection.connection.info.transaction_status == TransactionStatus.INTRANS
+
+
+def test_a_new_request_does_not_mind_that_the_connection_has_gone() -> None:
+    before = ask(PID, {})
+    break_off()
+    connection.close_if_unusable_or_obsolete()  # as when a request begins
+    assert ask(PID, {}) != before
+
+
+def test_a_connection_that_goes_in_the_midst_of_a_request_is_said() -> None:
+    break_off()
+    with pytest.raises(OperationalError):
+        ask(PID, {})
+
+
+def test_behind_a_pooler_the_connection_may_be_another_one_than_it_was() -> None:
+    for _ in range(3):
+        assert ask(SAID, {"said": "so", "other": ""}) == [("soso", "")]
+        with connection.cursor() as cursor:
+            cursor.execute("DEALLOCATE ALL")
+
+
+def test_behind_a_pooler_somebody_else_may_have_prepared_the_same() -> None:
+    for _ in range(3):
+        assert ask(SAID, {"said": "so", "other": ""}) == [("soso", "")]
+        prepared_on(connection.connection).clear()
+
+
+def test_a_column_may_change_its_type() -> None:
+    with connection.cursor() as cursor:
+        cursor.execute("CREATE TEMPORARY TABLE changing AS SELECT 1 AS said")
+        question = Question("SELECT said FROM changing")
+        assert ask(question, {}) == [(1,)]
+        cursor.execute("ALTER TABLE changing ALTER said TYPE text")
+        assert [ask(question, {}) for _ in range(3)] == [[("1",)]] * 3
+
+
+def test_other_threads_go_on_while_the_database_thinks() -> None:
+    with ThreadPoolExecutor(1) as pool:
+        thinking = pool.submit(ask_apart, Question("SELECT pg_sleep(0.3)::text"))
+        turns = 0
+        while not thinking.done():
+            time.sleep(0.001)
+            turns += 1
+    assert thinking.result() == [("",)] and turns > 10
+
+
+def ask_apart(question: Question) -> list[Row]:
+    try:
+        return ask(question, {})
+    finally:
+        connection.close()
+
+
+def test_a_question_that_cannot_be_read_is_said_every_time() -> None:
+    for _ in range(2):
+        with pytest.raises(ProgrammingError, match="nowhere"):
+            ask(Question("SELECT nothing FROM nowhere"), {})
+    assert len(ask(PID, {})) == 1
