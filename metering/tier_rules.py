@@ -2,9 +2,9 @@
 
 There are two forms, held equal to the pure rule by property tests. `CLASSIFY` says it row by row, as a reader would,
 and checks the books. `RULES` prepares it for many rows of many customers: which version of a scheme rules a customer
-when, as spans that neither overlap nor leave a gap, and each version as a grid. The limits of its tiers cut turns and
-tokens into stretches, and within one stretch of each all conversations are in the same tier; so a tier is found by two
-searches in sorted limits, whatever the tiers are and however many.
+when, and each version as a grid. The limits of its tiers cut turns and tokens into stretches, and within one stretch of
+each all conversations are in the same tier; so a tier is found by two searches in sorted limits, whatever the tiers are
+and however many.
 """
 
 TURNS = "CASE WHEN c.max_turn IS NULL THEN c.first_completions ELSE c.max_turn - c.min_turn + 1 END"
@@ -32,22 +32,13 @@ ORDER BY t.position LIMIT 1"""
 """For a row `c`: the version in force at its settling instant, and tier, turns and tokens by it."""
 
 RULES = """
-own AS (
+own AS MATERIALIZED (
     SELECT customer_id, version_id, starts_at, coalesce(ends_at, 'infinity') AS ends_at
     FROM plans_scheme_span WHERE customer_id = ANY(%(customers)s::uuid[])
 ),
-uncovered AS (
-    SELECT customer_id, '{(,)}'::tstzmultirange
-        - coalesce(range_agg(tstzrange(starts_at, ends_at)) FILTER (WHERE version_id IS NOT NULL), '{}') AS during
-    FROM unnest(%(customers)s::uuid[]) customer_id LEFT JOIN own USING (customer_id) GROUP BY customer_id
-),
-rule AS MATERIALIZED (
-    SELECT * FROM own
-    UNION ALL
-    SELECT uncovered.customer_id, s.version_id, lower(span), upper(span)
-    FROM uncovered, plans_scheme_span s,
-        unnest(during * tstzmultirange(tstzrange(s.starts_at, coalesce(s.ends_at, 'infinity')))) span
-    WHERE s.customer_id IS NULL
+usual AS MATERIALIZED (
+    SELECT version_id, starts_at, coalesce(ends_at, 'infinity') AS ends_at
+    FROM plans_scheme_span WHERE customer_id IS NULL
 ),
 version AS MATERIALIZED (
     SELECT v.id, v.token_basis, v.count_retries, turn_limits, token_limits, cardinality(token_limits) + 1 AS columns,
@@ -62,10 +53,16 @@ version AS MATERIALIZED (
         SELECT array_remove(array_agg(DISTINCT max_turns::int8), NULL) AS turn_limits,
             array_remove(array_agg(DISTINCT max_tokens), NULL) AS token_limits
         FROM plans_tier t WHERE t.scheme_version_id = v.id) limits
-    WHERE v.id IN (SELECT version_id FROM rule)
+    WHERE v.id IN (SELECT version_id FROM own UNION ALL SELECT version_id FROM usual)
 )"""
-"""Rows `rule` (of customers, by time) and `version` (by id), to be joined to conversations `c` as IN_FORCE says."""
-IN_FORCE = "rule.customer_id = c.customer_id AND rule.starts_at <= c.settles_at AND rule.ends_at > c.settles_at"
+"""Rows `own` (of customers, by time), `usual` (for whoever has none then) and `version`, by id."""
+OWN = """
+LEFT JOIN own ON own.customer_id = c.customer_id AND own.starts_at <= c.settles_at AND own.ends_at > c.settles_at"""
+"""Joined to conversations `c`, after RULES; at most one is in force at an instant."""
+RULING = """
+coalesce(own.version_id,
+    (SELECT version_id FROM usual WHERE usual.starts_at <= c.settles_at AND usual.ends_at > c.settles_at))"""
+"""The id of the version in force, of a row `c` with OWN; the twin of VERSION_IN_FORCE."""
 TIER = f"""
 v.tiers[width_bucket(({TURNS})::int8, v.turn_limits) * v.columns + width_bucket(({TOKENS})::int8, v.token_limits) + 1]
 """
