@@ -1,6 +1,8 @@
 """The tier is fixed at the settling instant, in SQL, by the rule that the pure code explains."""
 
+import datetime as dt
 import random
+from collections.abc import Callable
 
 import pytest
 from django.db import connection, transaction
@@ -13,7 +15,7 @@ from metering.conversation_rows import sittings as stored_sittings
 from metering.folding import load_boundaries
 from metering.models import Conversation
 from metering.reports import Report
-from metering.settling import CLASSIFY_OPEN
+from metering.settling import CLASSIFY_OPEN, settle_customers
 from metering.tier_rules import RULES
 from metering.tiering import TierLimits, classify, count_tokens, count_turns
 from plans.changing import cancel
@@ -212,3 +214,26 @@ def test_a_sweep_of_many_batches_settles_two_at_a_time(sessions: Sessions, monke
         assert eventually(lambda: Conversation.objects.exclude(settled_at=None).count() >= 3, within_s=20)
     assert sweep.result() == 20
     assert {row.tier for row in Conversation.objects.all()} == {"simple"}
+
+
+@pytest.mark.parametrize("sweeps", [settled, lambda: settle_customers([acme().id], as_of=LATER)], ids=["all", "of one"])
+def test_what_changes_before_a_sweeps_eyes_is_looked_at_again(sessions: Sessions, sweeps: Callable[[], int]) -> None:
+    acme()
+    send([report("e1")])
+    with transaction.atomic():
+        Conversation.objects.update(min_turn=1, max_turn=40)  # as a fold does, with the usage lock shared
+        sweep = sessions.start(sweeps)
+        wait_until_blocked()
+    assert sweep.result() == 1
+    assert (the_sitting().tier, the_sitting().turns) == ("enterprise", 40)
+
+
+def test_what_is_no_longer_due_when_a_sweep_comes_to_it_stays_open(sessions: Sessions) -> None:
+    acme()
+    send([report("e1")])
+    with transaction.atomic():
+        Conversation.objects.update(settles_at=LATER + dt.timedelta(days=1))
+        sweep = sessions.start(settled)
+        wait_until_blocked()
+    assert sweep.result() == 0
+    assert the_sitting().settled_at is None
