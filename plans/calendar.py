@@ -73,6 +73,7 @@ def period(anchor: Anchor, interval: Interval, index: int) -> Period:
     return Period(index, boundary(anchor, interval, index), boundary(anchor, interval, index + 1))
 
 
+@functools.lru_cache(maxsize=10_000)  # a bill asks for the same few some thirty times
 def boundary(anchor: Anchor, interval: Interval, index: int) -> dt.datetime:
     """The instant (UTC) at which period `index` begins and the one before ends. Boundary 0 is the anchor."""
     if index == 0:

@@ -93,7 +93,8 @@ def phases_of(subscription: Subscription) -> list[SubscriptionPhase]:
     """The phases that were or will be in force, oldest first; those replaced before they began are left out."""
     if "phases" not in getattr(subscription, "_prefetched_objects_cache", ()):  # it is asked several times a period
         prefetch_related_objects([subscription], WITH_PHASES)
-    return [phase for phase in subscription.phases.all() if phase.ends_at is None or phase.ends_at > phase.starts_at]
+    phases = subscription._prefetched_objects_cache["phases"]  # type: ignore[attr-defined]  # a query set copies itself
+    return [phase for phase in phases if phase.ends_at is None or phase.ends_at > phase.starts_at]
 
 
 def period_of(subscription: Subscription, index: int) -> BillingPeriod | None:
