@@ -24,11 +24,15 @@ from metering.reports import EventIn
 
 CSV, NDJSON = "csv", "ndjson"
 MAX_LINE_BYTES = 1024 * 1024
-"""Of a line of NDJSON; a longer one is rejected, and only its beginning kept."""
+"""Of a line of NDJSON (characters, of a row of CSV); a longer one is rejected, and only its beginning kept."""
+LONGEST_CELL = 16 * 1024 * 1024
+"""Characters. What is longer shows a quote left open, which would take the rest of a large file into memory."""
 BATCH_ROWS = 1_000
 BATCH_BYTES = 8 * 1024 * 1024
 _BOM = b"\xef\xbb\xbf"
 _GZIP = b"\x1f\x8b"
+
+csv.field_size_limit(LONGEST_CELL)
 
 
 @dataclass(frozen=True)
@@ -181,11 +185,21 @@ def _csv_rows(bytes_: BinaryIO, file: EventFile) -> Iterator[_Found]:
         table = _Table(text, file)
         place = table.fields.index("id") if "id" in table.fields else len(table.fields)
         for line, cells in table.rows():
-            event_id = cells[place] if place < len(cells) else ""
-            yield _Found(line, json.dumps(cells).encode(), event_id, partial(_read_row, cells, table.fields, file))
+            whole = sum(map(len, cells)) <= MAX_LINE_BYTES
+            kept = cells if whole else _beginnings(cells, len(table.fields))
+            event_id = kept[place] if place < len(kept) else ""
+            read = partial(_read_row, kept, table.fields, file, whole=whole)
+            yield _Found(line, json.dumps(kept).encode(), event_id, read)
 
 
-def _read_row(cells: list[str], fields: list[str], file: EventFile) -> Any:
+def _beginnings(cells: list[str], columns: int) -> list[str]:
+    """Of each cell under a head, so much that the row takes no more room than a line that is too long."""
+    return [cell[: MAX_LINE_BYTES // 16 // columns] for cell in cells[:columns]]
+
+
+def _read_row(cells: list[str], fields: list[str], file: EventFile, *, whole: bool) -> Any:
+    if not whole:
+        raise BadJson([Fault("", f"the row is longer than {MAX_LINE_BYTES:,} characters")])
     return _named(read_cells(fields, cells), file)
 
 

@@ -142,7 +142,10 @@ class QuarantinedEvent(models.Model):
     class Meta:
         constraints = [
             # The body names customer and id; both beside it could be longer than an index entry may be.
-            models.UniqueConstraint(fields=["door", "body_sha256"], name="quarantined_once"),
+            # What was released may wait again: the customer whose it became is gone, and another gets the key.
+            models.UniqueConstraint(
+                fields=["door", "body_sha256"], name="quarantined_once", condition=Q(released_at=None)
+            ),
             models.CheckConstraint(
                 name="quarantined_handled_once", condition=Q(released_at=None) | Q(discarded_at=None)
             ),

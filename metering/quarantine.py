@@ -1,7 +1,8 @@
 """How is kept what cannot be billed to anybody yet? As sent, once, until `releasing` or a reviewer lets it in.
 
 Two things come here: events of customers who do not exist yet, which wait for them, and pieces of a front door's
-payload that make no event, which wait for a person. Keeping never fails on what a piece holds.
+payload that make no event, which wait for a person. Keeping never fails on what a piece holds. Sent again, what was
+released waits again, for the customer whose it became may be gone; what was discarded stays so.
 """
 
 import datetime as dt
@@ -47,7 +48,7 @@ def quarantine(
     door: str,
     backfill: Backfill | None = None,
 ) -> None:
-    """Keep reports whose customer does not exist yet; the same body (which names customer and id) is kept once.
+    """Keep reports whose customer does not exist yet; the same body (which names customer and id) waits once.
 
     What a backfill brings is kept apart, so that its undo takes back no other's.
     """

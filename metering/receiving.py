@@ -129,10 +129,10 @@ def _read(sent: Sent, group: _Group, now: dt.datetime) -> Intake | Problem:
     except TooManyEvents as error:
         return too_large(str(error))
     except Exception as error:
-        problem = problem_for(error, "POST", "/v1/events")
+        failure = _failure(error)
         if _is_lost():
-            group.away = problem  # or each of them would wait as long for it
-        return problem
+            group.away = failure  # or each of them would wait as long for it
+        return failure
 
 
 def _caller(sent: Sent, callers: Callers, now: dt.datetime) -> Caller:

@@ -8,16 +8,18 @@ import datetime as dt
 import uuid
 from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
+from functools import partial
 from typing import Any
 
 import msgspec
 from django.db import transaction
-from django.db.models import Exists, OuterRef
+from django.db.models import Exists, OuterRef, QuerySet
 
 from api.json_faults import BadJson
 from api.strict_json import convert
 from metering.backfill_provenance import ingest_noted
 from metering.ingest import QUARANTINED, UNKNOWN, Verdict, ingest
+from metering.isolating import count_what_works
 from metering.models import QuarantinedEvent
 from metering.payers import find_payers
 from metering.quarantine import MAX_REASON
@@ -31,17 +33,16 @@ USED = ("accepted", "duplicate", "updated")
 
 
 def release_quarantined(*, now: dt.datetime) -> int:
-    """Ingest quarantined events whose customer has been created since; returns how many were released."""
-    released = 0
-    while True:
-        with transaction.atomic():
-            rows = _releasable()
-            if not rows:
-                return released
-            verdicts = let_in(rows, {}, by="", now=now)
-            released += sum(verdict.status in USED for verdict in verdicts)
-            if all(verdict.status == QUARANTINED for verdict in verdicts):
-                return released  # their customers were erased this very moment
+    """Ingest quarantined events whose customer has been created since; returns how many were released.
+
+    What breaks keeps nothing else waiting.
+    """
+    released, last = 0, uuid.UUID(int=0)
+    while ids := list(_releasable().filter(id__gt=last).values_list("id", flat=True)[:BATCH]):
+        release = partial(_release, now=now)
+        released += count_what_works(release, ids, failure="the quarantined event %s cannot be let in")
+        last = ids[-1]
+    return released
 
 
 def let_in(rows: Sequence[QuarantinedEvent], said: Mapping[str, Any], *, by: str, now: dt.datetime) -> list[Verdict]:
@@ -113,9 +114,13 @@ def _mark(
         row.refused_at = now
 
 
-def _releasable() -> list[QuarantinedEvent]:
+def _release(ids: Sequence[uuid.UUID], *, now: dt.datetime) -> int:
+    with transaction.atomic():
+        rows = list(_releasable().filter(id__in=ids).select_for_update(skip_locked=True))
+        return sum(verdict.status in USED for verdict in let_in(rows, {}, by="", now=now))
+
+
+def _releasable() -> QuerySet[QuarantinedEvent]:
     customer = Customer.objects.filter(key=OuterRef("customer_key"), erased_at=None)
-    waiting = QuarantinedEvent.objects.filter(
-        Exists(customer), released_at=None, refused_at=None, discarded_at=None
-    ).order_by("id")
-    return list(waiting.select_for_update(skip_locked=True)[:BATCH])
+    waiting = QuarantinedEvent.objects.filter(released_at=None, refused_at=None, discarded_at=None)
+    return waiting.filter(Exists(customer)).order_by("id")

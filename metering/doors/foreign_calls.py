@@ -1,18 +1,25 @@
-"""What is a call as another product tells of it? Our own event, as far as it can be read, and why no further. Pure.
+"""What is a call as another product tells of it? Our own event, as far as it can be read, and why no further.
 
 A translator fills the fields of `reports.EventIn` one by one. What it cannot use it says as a fault, and what it had
-read by then goes into quarantine with it. Fields that a payload leaves empty count as absent.
+read by then goes into quarantine with it. Fields that a payload leaves empty count as absent. Pure, but that a
+translator which breaks is logged.
 """
 
 import datetime as dt
+import logging
 import math
 from collections.abc import Callable, Iterable, Mapping
-from typing import Any
+from typing import Any, TypeVar
 
 from msgspec import Struct, field
 
 from metering.usage_normalising import UnreadableUsage, Usage, normalise
 
+logger = logging.getLogger(__name__)
+
+Item = TypeVar("Item")
+
+UNFORESEEN = "the item could not be read, for a reason that the log tells"
 MAX_REFERENCE = 512
 EPOCH = dt.datetime(1970, 1, 1, tzinfo=dt.UTC)
 CONTENT = frozenset(
@@ -62,15 +69,31 @@ class ForeignCall(Struct):
         return str(self.fields.get("id", ""))
 
 
-def call_of(event: object, read: Callable[[Mapping[str, Any], dict[str, Any]], None]) -> ForeignCall:
-    """The call that `read` finds in an item by filling in its fields; what it cannot use is the call's fault."""
-    if not isinstance(event, Mapping):
-        return ForeignCall(fault="the item is not an object", sent=type(event).__name__)
-    call = ForeignCall(sent=without_content(event))
+def call_of(
+    item: object,
+    read: Callable[[Mapping[str, Any], dict[str, Any]], None],
+    keep: Callable[[Mapping[str, Any]], Any] | None = None,
+) -> ForeignCall:
+    """`read_safely` for an item of JSON, of which all that was not said is kept, unless `keep` chooses."""
+    if not isinstance(item, Mapping):
+        return ForeignCall(fault="the item is not an object", sent=type(item).__name__)
+    return read_safely(item, read, keep or without_content)
+
+
+def read_safely(item: Item, read: Callable[[Item, dict[str, Any]], None], keep: Callable[[Item], Any]) -> ForeignCall:
+    """The call that `read` finds in an item by filling in its fields; what it cannot use is the call's fault.
+
+    So is what nobody foresaw: whoever sends these payloads gives up all of one that is refused.
+    """
+    call = ForeignCall()
     try:
-        read(event, call.fields)
+        call.sent = keep(item)
+        read(item, call.fields)
     except CannotBill as cannot:
         call.fault = str(cannot)
+    except Exception:
+        logger.exception("an item that a front door cannot read")
+        call.fault = UNFORESEEN
     return call
 
 

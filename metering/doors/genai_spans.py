@@ -5,6 +5,7 @@ own spans. Only inference is a call: agents, workflows, tools and retrievers rep
 """
 
 import datetime as dt
+from functools import partial
 from typing import Any
 
 import msgspec
@@ -16,6 +17,7 @@ from metering.doors.foreign_calls import (
     CannotBill,
     ForeignCall,
     first_text,
+    read_safely,
     text,
     without_content,
 )
@@ -112,15 +114,10 @@ def read_call(span: Span) -> ForeignCall | None:
     kind = kind_of_call(span.attributes)
     if kind is None:
         return None
-    call = ForeignCall(sent=_without_content(span))
-    try:
-        _read(span, kind, call.fields)
-    except CannotBill as cannot:
-        call.fault = str(cannot)
-    return call
+    return read_safely(span, partial(_read, kind), _without_content)
 
 
-def _read(span: Span, kind: str, fields: dict[str, Any]) -> None:
+def _read(kind: str, span: Span, fields: dict[str, Any]) -> None:
     attributes = span.attributes
     fields["occurred_at"] = EPOCH + dt.timedelta(microseconds=span.started_nanos // 1000)
     fields["kind"] = "tool" if kind == "completion" and _asks_for_tools(attributes) else kind

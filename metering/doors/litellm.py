@@ -12,6 +12,7 @@ from metering.doors.foreign_calls import (
     NO_USAGE,
     CannotBill,
     ForeignCall,
+    call_of,
     first_text,
     instant,
     storable,
@@ -34,14 +35,7 @@ KEPT = (
 
 def read_call(item: object) -> ForeignCall:
     """One item of the payload as a call."""
-    if not isinstance(item, Mapping):
-        return ForeignCall(fault="the item is not an object", sent=type(item).__name__)
-    call = ForeignCall(sent=_without_content(item))
-    try:
-        _read(item, call.fields)
-    except CannotBill as cannot:
-        call.fault = str(cannot)
-    return call
+    return call_of(item, _read, keep=_without_content)
 
 
 def _read(item: Mapping[str, Any], fields: dict[str, Any]) -> None:

@@ -93,7 +93,7 @@ def _litellm_usage(attributes: Attributes) -> dict[str, Any] | None:
         return None
     try:
         usage = ast.literal_eval(printed)
-    except (ValueError, SyntaxError, MemoryError, RecursionError):
+    except (ValueError, TypeError, SyntaxError, MemoryError, RecursionError):
         return None
     return usage if isinstance(usage, dict) else None
 

@@ -5,13 +5,16 @@ and its calls wait until the spans above them have named conversation and custom
 none: then the trace is the conversation. Nobody can know that a span will never come; after MAX_WAIT a call is taken
 with what the trace has named by then.
 
-Remembering is committed before it is looked at who can go on, and waiting calls are locked while that is decided. So
-of two exports that meet, the later one sees what the other has remembered, and no call is forgotten between them.
+The exports of a trace take turns at remembering it, so that a span which repeats another's call knows of it whichever
+came first. That is committed before it is looked at who can go on, and waiting calls are locked while that is decided.
+So of two exports that meet, the later one sees what the other has remembered, and no call is forgotten between them.
 """
 
 import datetime as dt
+import uuid
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
+from functools import partial
 
 import msgspec
 from django.db import transaction
@@ -21,7 +24,9 @@ from metering.doors.foreign_calls import CannotBill, ForeignCall, first_text
 from metering.doors.genai_spans import conversation_of, customer_of, read_call
 from metering.doors.nested_spans import Origin, TracedSpan, name_calls, one_report, origins
 from metering.doors.otlp_reading import Span
+from metering.doors.turns import TRACES, take_turn
 from metering.ingest import Verdict
+from metering.isolating import count_what_works
 from metering.reports import UnusableReport, check_time
 from metering.span_models import SpanContext, WaitingCall
 
@@ -41,9 +46,11 @@ def receive(spans: Sequence[Span], *, sender: DoorSender, now: dt.datetime) -> l
     """Take in the spans of an export; a verdict for each of its calls that need not wait. Raises IngestContended."""
     calls = {id(span): call for span in spans if (call := read_call(span)) is not None}
     placed = [span for span in spans if span.trace_id and span.span_id]
-    traces = _remembered({span.trace_id for span in placed}, sender)
-    mine = _remember(placed, calls, traces, sender, now)
-    verdicts = _let_in(traces.keys(), sender.bound_to or "", given_up_at=None, asked=mine, now=now)
+    trace_ids = {span.trace_id for span in placed}
+    with transaction.atomic():
+        take_turn(TRACES, trace_ids)
+        mine = _remember(placed, calls, _remembered(trace_ids, sender), sender, now)
+    verdicts = _let_in(trace_ids, sender.bound_to or "", given_up_at=None, asked=mine, now=now)
     nowhere = [calls[id(span)] for span in spans if id(span) in calls and not (span.trace_id and span.span_id)]
     for call in nowhere:
         call.fault = "the span has no trace id or no span id"
@@ -51,17 +58,19 @@ def receive(spans: Sequence[Span], *, sender: DoorSender, now: dt.datetime) -> l
 
 
 def release_waiting(*, now: dt.datetime) -> int:
-    """Let in the calls that have waited for MAX_WAIT, and forget old spans; how many calls were let in."""
-    released = 0
+    """Let in the calls that have waited for MAX_WAIT, and forget old spans; how many calls were let in.
+
+    A trace that breaks keeps no other waiting.
+    """
     given_up_at = now - MAX_WAIT
-    while True:
-        late = WaitingCall.objects.filter(received_at__lte=given_up_at).order_by("received_at")
-        due = list(late.values_list("sender", "trace_id")[:BATCH])
-        if not due:
-            break
-        for sender in sorted({sender for sender, _ in due}):
-            traces = {trace_id for whose, trace_id in due if whose == sender}
-            released += len(_let_in(traces, sender, given_up_at=given_up_at, asked=None, now=now))
+    late = WaitingCall.objects.filter(received_at__lte=given_up_at).order_by("id")
+    released, last = 0, uuid.UUID(int=0)
+    while due := list(late.filter(id__gt=last).values_list("id", "sender", "trace_id")[:BATCH]):
+        for sender in sorted({sender for _, sender, _ in due}):
+            traces = sorted({trace_id for _, whose, trace_id in due if whose == sender})
+            let_in = partial(_count_let_in, sender=sender, given_up_at=given_up_at, now=now)
+            released += count_what_works(let_in, traces, failure="the waiting calls of trace %s cannot be let in")
+        last = due[-1][0]
     SpanContext.objects.filter(received_at__lt=now - REMEMBERED).delete()
     return released
 
@@ -111,9 +120,8 @@ def _remember(
         for place, call in _reports(fresh).items()
     ]
     waiting.sort(key=lambda row: (row.trace_id, row.span_id))
-    with transaction.atomic():
-        SpanContext.objects.bulk_create(_contexts(fresh, traces, sender, now), ignore_conflicts=True)
-        WaitingCall.objects.bulk_create(waiting, ignore_conflicts=True)
+    SpanContext.objects.bulk_create(_contexts(fresh, traces, sender, now), ignore_conflicts=True)
+    WaitingCall.objects.bulk_create(waiting, ignore_conflicts=True)
     return {(row.trace_id, row.span_id) for row in waiting}
 
 
@@ -219,6 +227,10 @@ def _let_in(
         WaitingCall.objects.filter(pk__in=[row.pk for row, _ in ready]).delete()
         answered = zip(ready, verdicts, strict=True)
         return [verdict for (row, _), verdict in answered if asked is None or (row.trace_id, row.span_id) in asked]
+
+
+def _count_let_in(trace_ids: Sequence[str], *, sender: str, given_up_at: dt.datetime, now: dt.datetime) -> int:
+    return len(_let_in(trace_ids, sender, given_up_at=given_up_at, asked=None, now=now))
 
 
 def _attributed(row: WaitingCall, origin: Origin, trace: dict[str, TracedSpan], given_up: bool) -> ForeignCall | None:

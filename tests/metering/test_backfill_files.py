@@ -142,6 +142,21 @@ def test_a_line_without_end_takes_no_memory(monkeypatch: pytest.MonkeyPatch) -> 
     assert long.fault is not None and "longer than" in long.fault.detail
 
 
+def test_a_row_without_end_is_a_fault_of_that_row_and_kept_in_part(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(backfill_reading, "MAX_LINE_BYTES", 1600)
+    content = f'{HEAD},notes\n{CALL},"{"x" * 800}\n{"x" * 800}"\n{CALL},y\n'
+    long, short = rows_of(content, mapping={"notes": ""})
+    assert (long.line, long.event_id, short.line, short.fault) == (2, "e1", 4, None)
+    assert long.fault is not None and "longer than" in long.fault.detail
+    assert len(long.raw) < 300
+
+
+def test_a_long_cell_spoils_neither_its_row_nor_the_file() -> None:
+    long, short = rows_of(f"{HEAD},notes\n{CALL},{'x' * 140_000}\n{CALL},y\n", mapping={"notes": ""})
+    assert (long.fault, short.fault) == (None, None)
+    assert faults(f"{HEAD},notes\n{CALL},{'x' * 1_100_000}\n{CALL},y\n", mapping={"notes": ""}) == [(2, "")]
+
+
 def test_batches_are_bounded_in_rows_and_bytes(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(backfill_reading, "BATCH_ROWS", 3)
     monkeypatch.setattr(backfill_reading, "BATCH_BYTES", 100)

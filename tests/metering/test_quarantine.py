@@ -1,11 +1,16 @@
 """An event of an unknown customer is kept as sent, once, and comes in exactly once when the customer exists."""
 
 import random
+from typing import Any
 
 import pytest
+from django.db import OperationalError
 
+from api.strict_json import convert
+from metering import releasing
 from metering.catching_up import fold_waiting
 from metering.models import Event, QuarantinedEvent
+from metering.quarantine_review import discard, state_of
 from metering.releasing import release_quarantined
 from plans.customers import create_customer, erase_customer
 from tests.cast import LATER, acme, report, send, settled, the_sitting
@@ -99,3 +104,55 @@ def test_an_event_that_todays_rules_refuse_is_marked_and_holds_nobody_up() -> No
     assert (refused.released_at, refused.refused_at) == (None, LATER)
     assert "customer" in refused.reason
     assert released() == 0
+
+
+def test_an_event_that_breaks_keeps_no_other_waiting(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    send([report(f"e{number}") for number in range(5)])
+    acme()
+    monkeypatch.setattr(releasing, "convert", breaking_for("e2"))
+    assert [released(), released()] == [4, 0]
+    (waiting,) = QuarantinedEvent.objects.filter(released_at=None)
+    assert (waiting.event_id, waiting.refused_at) == ("e2", None)
+    assert {record.getMessage() for record in caplog.records} == {
+        f"the quarantined event {waiting.id} cannot be let in"
+    }
+    monkeypatch.undo()
+    assert released() == 1
+
+
+def test_a_lost_database_is_no_fault_of_an_event(monkeypatch: pytest.MonkeyPatch) -> None:
+    send([report("e1")])
+    acme()
+    monkeypatch.setattr(releasing, "convert", breaking_for("e1", OperationalError))
+    with pytest.raises(OperationalError):
+        released()
+
+
+def breaking_for(event_id: str, error: type[Exception] = ZeroDivisionError) -> Any:
+    def breaking(fields: dict[str, Any], into: Any) -> Any:
+        if fields["id"] == event_id:
+            raise error
+        return convert(fields, into)
+
+    return breaking
+
+
+def test_what_is_answered_quarantined_waits_though_the_same_was_released_before() -> None:
+    send([report("e1")])
+    first = acme()
+    assert released() == 1
+    erase_customer(first, now=LATER)
+    assert send([report("e1"), report("e1")]) == ["quarantined", "quarantined"]
+    assert QuarantinedEvent.objects.filter(released_at=None).count() == 1
+    second = create_customer(key="acme", currency="USD", now=LATER)
+    assert released() == 1
+    assert set(Event.objects.values_list("customer", flat=True)) == {first.id, second.id}
+
+
+def test_what_was_discarded_stays_so_when_it_is_sent_again() -> None:
+    send([report("e1")])
+    discard(QuarantinedEvent.objects.get().id, reason="a load test", by="olga", now=LATER)
+    assert send([report("e1")]) == ["quarantined"]
+    assert state_of(QuarantinedEvent.objects.get()) == "discarded"

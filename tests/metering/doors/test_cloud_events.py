@@ -1,16 +1,21 @@
 """OpenMeter's CloudEvents: what the data tell, and whose an id is that two sources use."""
 
+import datetime as dt
 import json
 from collections.abc import Callable
 from typing import Any
 
 import pytest
 
+from metering.doors.admitting import DoorSender
 from metering.doors.cloud_events import feature_of, read_call
 from metering.doors.foreign_calls import NO_USAGE
+from metering.doors.openmeter import receive
+from metering.ingest import ingest
 from metering.models import Event, QuarantinedEvent
-from tests.cast import acme
-from tests.metering.doors.captured import stored
+from tests.cast import acme, report
+from tests.metering.conftest import Sessions
+from tests.metering.doors.captured import NOW, stored
 
 URL = "/ingest/openmeter/api/v1/events"
 Send = Callable[..., Any]
@@ -103,3 +108,28 @@ def test_what_cannot_be_used_is_still_answered_204_and_kept(send: Send) -> None:
 @pytest.mark.django_db
 def test_only_a_body_that_is_no_json_is_refused(send: Send, caller: Any) -> None:
     assert caller("ingest").post(URL, b"{", content_type="application/json").status_code == 400
+
+
+@pytest.mark.django_db(transaction=True)
+def test_sources_that_use_one_id_at_the_same_moment_are_told_apart(sessions: Sessions) -> None:
+    acme()
+    told = [
+        event(f"e{number}", source, tokens=tokens) for number in range(20) for source, tokens in (("a", 1), ("b", 2))
+    ]
+    sessions.all([lambda one=one: receive([one], sender=DoorSender(), now=NOW) for one in told])
+    first = {event_id: (found.feature, found.input_tokens) for event_id, found in stored().items()}
+    assert len(first) == 20
+    assert set(first.values()) <= {("a", 1), ("b", 2)}
+    assert dict(QuarantinedEvent.objects.values_list("event_id", "reason")) == {
+        event_id: f"id: the source {source!r} has used it for another event" for event_id, (source, _) in first.items()
+    }
+    assert QuarantinedEvent.objects.count() == 20
+
+
+@pytest.mark.django_db
+def test_a_call_that_another_door_stored_without_a_source_is_the_same_call(send: Send) -> None:
+    tokens = {"provider": "openai", "model": "gpt-5", "tokens": (10, 0, 0, 0, 0)}
+    ingest([report("e1", NOW - dt.timedelta(hours=1), **tokens)], now=NOW)
+    send(event())
+    assert (Event.objects.count(), Event.objects.get().feature) == (1, "shop")
+    assert not QuarantinedEvent.objects.exists()

@@ -208,3 +208,29 @@ def test_exports_that_meet_leave_no_call_behind(sessions: Sessions) -> None:
     sessions.all([lambda part=part: export(*part) for part in parts * 2])
     assert placed() == {f"r{number}": ("acme", f"chat-{number}") for number in range(20)}
     assert not WaitingCall.objects.exists()
+
+
+@pytest.mark.django_db(transaction=True)
+def test_two_instruments_in_two_exports_at_once_are_one_call(sessions: Sessions) -> None:
+    acme()
+    exports = [
+        one
+        for trace in (f"t{number}" for number in range(30))
+        for one in (
+            chat("o", "", trace_id=trace, more={"user.id": "acme"}),
+            chat("i", "o", trace_id=trace, response=f"r-{trace}"),
+        )
+    ]
+    releases = [lambda: release_waiting(now=LATE)] * 5
+    sessions.all([*(lambda one=one: export(one) for one in exports), *releases])
+    assert sorted(event.conversation for event in stored().values()) == sorted(f"t{number}" for number in range(30))
+    assert not WaitingCall.objects.exists()
+
+
+def test_a_call_that_breaks_keeps_no_other_waiting(caplog: pytest.LogCaptureFixture) -> None:
+    acme()
+    export(*(chat("c", "never", response=f"r{trace}", trace_id=f"t{trace}") for trace in range(5)))
+    WaitingCall.objects.filter(trace_id="t2").update(fields="broken")
+    assert release_waiting(now=LATE) == 4
+    assert [record.getMessage() for record in caplog.records] == ["the waiting calls of trace t2 cannot be let in"]
+    assert WaitingCall.objects.get().trace_id == "t2"
