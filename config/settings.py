@@ -97,7 +97,11 @@ _WAITS = {
 }
 DATABASES["default"]["OPTIONS"] = {
     "connect_timeout": 5,
+    # A server that vanished, with or without something under way to it, is noticed within half a minute.
     "tcp_user_timeout": 15_000,  # milliseconds
+    "keepalives_idle": 15,
+    "keepalives_interval": 5,
+    "keepalives_count": 3,
     "options": " ".join(f"-c {name}={time}" for name, time in _WAITS.items()),
     **DATABASES["default"].get("OPTIONS", {}),
 }

@@ -88,6 +88,8 @@ def ingest_together(
 
     `look_first` spares the try that assumes that every event is new, where some are known not to be.
     """
+    if not any(batches):
+        return [[] for _ in batches]
     if not look_first and sum(map(len, batches)) <= MOST_AT_ONCE and not connection.in_atomic_block:
         verdicts = _ingest_at_once(batches, now)
         if verdicts is not None:
@@ -126,7 +128,7 @@ def _ingest_at_once(batches: Sequence[Sequence[Report]], now: dt.datetime) -> li
     """
     keys = {report.customer for reports in batches for report in reports}
     payers = remembered_payers(keys)
-    if not keys or payers is None:
+    if payers is None:
         return None
     current: dict[Key, MeteredEvent] = {}
     verdicts = [[judge(report, payers, current) for report in reports] for reports in batches]
