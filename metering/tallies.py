@@ -21,6 +21,8 @@ HOUR, DAY = 1, 24
 UNCUT = """
 AND (tstzrange(start, start + hours * interval '1 hour') <@ %(peak)s::tstzmultirange
   OR NOT tstzrange(start, start + hours * interval '1 hour') && %(peak)s::tstzmultirange)"""
+# Each stretch that no tally covers is looked up in the index by itself (OFFSET 0 keeps it from being joined): a plan
+# that is made for any customer would read all that a large one has.
 COUNT_SETTLED = """
 WITH day AS (
     SELECT start, tiers, outcomes, counts FROM metering_tally
@@ -46,10 +48,9 @@ SELECT counted, sum(count)::bigint FROM (
             unnest(tiers, outcomes, counts) each (tier, outcome, count)) c
     WHERE {which}
     UNION ALL
-    SELECT {by} AS counted, count(*) FROM (
-        SELECT tier, outcome, settled_at AS settles_at FROM around_hours, metering_conversation
-        WHERE customer_id = %(customer)s AND settled_at >= %(start)s AND settled_at < %(end)s
-            AND settled_at >= lower(during) AND settled_at < upper(during)) c
+    SELECT {by} AS counted, count(*) FROM around_hours CROSS JOIN LATERAL (
+        SELECT tier, outcome, settled_at AS settles_at FROM metering_conversation
+        WHERE customer_id = %(customer)s AND settled_at >= lower(during) AND settled_at < upper(during) OFFSET 0) c
     WHERE {which} GROUP BY 1) counts
 GROUP BY 1"""
 """What settled in [start, end), by something (`by`, of tier, outcome and settles_at), of those `which` are meant.
