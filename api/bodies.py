@@ -5,6 +5,7 @@
 
 import zlib
 from collections.abc import Mapping
+from functools import lru_cache
 from typing import Any, NoReturn, TypeVar
 from urllib.parse import parse_qsl
 
@@ -167,10 +168,15 @@ def _parameters(query: str) -> dict[str, str]:
 
 def _typed(given: Mapping[str, str], into: type[Any]) -> dict[str, object]:
     """Digits become integers and true/false booleans where the field wants one; everything else stays text."""
+    wanted = _wanted(into)
+    return {name: _value(text, wanted.get(name, frozenset())) for name, text in given.items()}
+
+
+@lru_cache(maxsize=256)
+def _wanted(into: type[Any]) -> dict[str, frozenset[type]]:
     struct = msgspec.inspect.type_info(into)
     assert isinstance(struct, msgspec.inspect.StructType)
-    wanted = {field.encode_name: _kinds(field.type) for field in struct.fields}
-    return {name: _value(text, wanted.get(name, frozenset())) for name, text in given.items()}
+    return {field.encode_name: _kinds(field.type) for field in struct.fields}
 
 
 def _kinds(info: msgspec.inspect.Type) -> frozenset[type]:
