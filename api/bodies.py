@@ -168,7 +168,7 @@ def _parameters(query: str) -> dict[str, str]:
 
 def _typed(given: Mapping[str, str], into: type[Any]) -> dict[str, object]:
     """Digits become integers and true/false booleans where the field wants one; everything else stays text."""
-    wanted = _wanted(into)
+    wanted = _wanted(into)  # type: ignore[arg-type]
     return {name: _value(text, wanted.get(name, frozenset())) for name, text in given.items()}
 
 
