@@ -17,7 +17,7 @@ from psycopg.adapt import PyFormat, Transformer
 from psycopg.pq import ConnStatus, ExecStatus, Format
 from psycopg.pq.abc import PGconn, PGresult
 
-from api.prepared import NOT_AS_REMEMBERED, name_of, prepared_on
+from api.prepared import NOT_AS_REMEMBERED, ConnectionLost, error_of, name_of, prepared_on
 
 M = TypeVar("M", bound=models.Model)
 Row = tuple[Any, ...]
@@ -51,8 +51,9 @@ def ask(question: Question, given: Mapping[str, Any]) -> list[Row]:
                 return cursor.execute(question.sql, given, binary=True).fetchall()
         try:
             rows = _answer(connection.connection, question, given)
-        except psycopg.OperationalError:
-            if connection.health_check_done or not connection.connection.closed:  # type: ignore[attr-defined]
+        except psycopg.OperationalError as error:
+            lost = isinstance(error, ConnectionLost) or connection.connection.closed
+            if connection.health_check_done or not lost:  # type: ignore[attr-defined]
                 raise
             connection.close()
             connection.connect()
@@ -95,5 +96,5 @@ def _check(link: PGconn, result: PGresult) -> PGresult:
     if result.status in (ExecStatus.TUPLES_OK, ExecStatus.COMMAND_OK):
         return result
     if link.status == ConnStatus.BAD:
-        raise psycopg.OperationalError(link.get_error_message())
-    raise psycopg.errors.error_from_result(result)
+        raise ConnectionLost(link.get_error_message())
+    raise error_of(result)

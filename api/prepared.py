@@ -8,11 +8,24 @@ from hashlib import sha256
 from weakref import WeakKeyDictionary
 
 import psycopg
+from psycopg.pq import DiagnosticField
+from psycopg.pq.abc import PGresult
 
 NOT_AS_REMEMBERED = (psycopg.errors.InvalidSqlStatementName, psycopg.errors.DuplicatePreparedStatement)
 """What the database says where a pooler has given us another connection."""
 
 _names: "WeakKeyDictionary[psycopg.Connection, set[bytes]]" = WeakKeyDictionary()
+
+
+class ConnectionLost(psycopg.OperationalError):
+    """What libpq says by itself, and not the server."""
+
+
+def error_of(failed: PGresult) -> psycopg.Error:
+    """What went wrong. The server always says an SQLSTATE; where there is none, it is the server that is missing."""
+    if failed.error_field(DiagnosticField.SQLSTATE) is None:
+        return ConnectionLost(failed.get_error_message())
+    return psycopg.errors.error_from_result(failed)
 
 
 def name_of(sql: bytes) -> bytes:

@@ -16,7 +16,7 @@ from django.db import connection
 from psycopg.pq import ConnStatus, ExecStatus, Format
 from psycopg.pq.abc import PGconn, PGresult
 
-from api.prepared import name_of, prepared_on
+from api.prepared import ConnectionLost, error_of, name_of, prepared_on
 
 
 class Statement:
@@ -48,6 +48,8 @@ def commit_in_one_exchange(steps: Sequence[Step]) -> None:
         except BaseException:
             connection.close()  # nobody knows what it is in the middle of
             raise
+        if isinstance(failure, ConnectionLost):
+            connection.close()
         if failure is not None:
             raise failure
 
@@ -70,7 +72,7 @@ def _exchange(driver: "psycopg.Connection", steps: Sequence[Step]) -> psycopg.Er
     known.update(islice(new, failed))  # whose answers come first
     if failed is None:
         return None
-    error = psycopg.errors.error_from_result(results[failed])
+    error = error_of(results[failed])
     if isinstance(error, psycopg.errors.InvalidSqlStatementName):
         known.clear()  # behind a pooler, a connection may be another one than it was
     elif isinstance(error, psycopg.errors.DuplicatePreparedStatement):
@@ -96,4 +98,4 @@ def _results(link: PGconn) -> Iterator[PGresult]:
         if result is not None:
             yield result
         elif link.status == ConnStatus.BAD:
-            raise psycopg.OperationalError(link.get_error_message())
+            raise ConnectionLost(link.get_error_message())

@@ -1,9 +1,13 @@
 """Statements sent as one: all of them are committed or none, and the connection is usable afterwards, come what may."""
 
+import os
+import socket
+
 import psycopg
 import pytest
 from django.db import DatabaseError, IntegrityError, OperationalError, connection, transaction
 
+from api.asking import Question, ask
 from metering.one_exchange import Statement, Step, commit_in_one_exchange
 from metering.packed_arrays import texts
 
@@ -93,3 +97,28 @@ def test_a_large_exchange_is_sent_and_answered_in_pieces() -> None:
     many = [f"{number:07}" for number in range(200_000)]
     commit_in_one_exchange([adding(*many[:100_000]), adding(*many[100_000:])])
     assert len(words()) == 200_000
+
+
+def cut_off() -> None:
+    """The connection ends without a word, as when the server's machine does."""
+    connection.ensure_connection()
+    with socket.socket(fileno=os.dup(connection.connection.pgconn.socket)) as end:
+        end.shutdown(socket.SHUT_RDWR)
+
+
+def test_a_connection_that_ends_without_a_word_is_lost_and_replaced() -> None:
+    commit_in_one_exchange([adding("one")])
+    cut_off()
+    with pytest.raises(OperationalError):
+        commit_in_one_exchange([adding("two")])
+    commit_in_one_exchange([adding("three")])
+    assert words() == ["one", "three"]
+
+
+def test_a_question_on_a_connection_that_ended_without_a_word_is_put_again() -> None:
+    question = Question("SELECT word FROM exchanged_word")
+    commit_in_one_exchange([adding("one")])
+    for _ in range(2):
+        connection.health_check_done = False  # as at the beginning of a request
+        cut_off()
+        assert ask(question, {}) == [("one",)]
