@@ -6,15 +6,12 @@ and whoever sends little gets in however many hold up large ones.
 """
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable, MutableMapping
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from typing import Any
 
+from api.asgi import Receive
 from api.bodies import require_within
 from api.problems import timed_out, unavailable
-
-Message = MutableMapping[str, Any]
-Receive = Callable[[], Awaitable[Message]]
 
 
 class Gone(Exception):

@@ -1,16 +1,10 @@
 """The web application as ASGI servers load it: events come in by a door of their own, everything else is Django."""
 
-from collections.abc import Awaitable, Callable, MutableMapping
-from typing import Any
-
 import config.wsgi  # sets Django up, which has to come before whatever else of the house is loaded
+from api.asgi import Message, Receive, Send
 from config.reception import Reception
 from config.whole_answers import WholeAnswers
 from metering.door import event_door
-
-Message = MutableMapping[str, Any]
-Receive = Callable[[], Awaitable[Message]]
-Send = Callable[[Message], Awaitable[None]]
 
 THREADS = 4
 """Of each worker process, for Django; every one keeps a database connection, so they are few."""

@@ -8,16 +8,13 @@ api.health need no thread, so that they are answered when all of those are busy.
 
 import asyncio
 import time
-from collections.abc import Awaitable, Callable
 
-from api.arriving import Arriving, Gone, Message, Receive
+from api.arriving import Arriving, Gone
+from api.asgi import App, Message, Receive, Send, send_whole
 from api.bodies import BODY_LIMIT
 from api.health import LIVEZ, READYZ, liveness, readiness
 from api.problems import Problem, unavailable
 from metering.views.doors import BODY_LIMIT as DOORS_LIMIT
-
-Send = Callable[[Message], Awaitable[None]]
-App = Callable[[Message, Receive, Send], Awaitable[None]]
 
 MOST_REQUESTS = 128
 """Come whole, and not yet answered, in one process."""
@@ -25,6 +22,7 @@ MOST_BYTES = 64 * 1024 * 1024
 """Of bodies read and not yet answered, in one process."""
 DOORS = "/ingest/"
 """Some of their clients send in chunks whatever they pack; it is up to us to count."""
+PROBED = {"Content-Type": "application/json", "Cache-Control": "no-store"}
 DEADLINE_S, SLOWEST_BYTES_PER_S = 10.0, 256 * 1024
 
 
@@ -40,11 +38,11 @@ class Reception:
         """Answer the probes, turn away or let in."""
         try:
             if scope["path"] in (LIVEZ, READYZ):
-                await _send(send, 200, {"Content-Type": "application/json"}, await _probe(scope["path"]))
+                await send_whole(send, 200, PROBED, await _probe(scope["path"]))
             else:
                 await self._let_in(scope, receive, send)
         except Problem as problem:
-            await _send(send, problem.status, *problem.rendered())
+            await send_whole(send, problem.status, *problem.rendered())
         except Gone:
             return
 
@@ -103,10 +101,3 @@ def _replay(body: bytearray, receive: Receive) -> Receive:
 
 async def _probe(path: str) -> bytes:
     return liveness() if path == LIVEZ else await asyncio.to_thread(readiness, time.monotonic())
-
-
-async def _send(send: Send, status: int, headers: dict[str, str], body: bytes) -> None:
-    headers = {"Cache-Control": "no-store", "Content-Length": str(len(body))} | headers
-    plain = [(name.lower().encode(), value.encode("latin-1")) for name, value in headers.items()]
-    await send({"type": "http.response.start", "status": status, "headers": plain})
-    await send({"type": "http.response.body", "body": body})

@@ -4,17 +4,16 @@ The path of every event of every customer is the one where a framework's request
 is answered is decided in metering.receiving, for this door and for Django's view alike.
 """
 
-from collections.abc import Awaitable, Callable, Iterable
+from collections.abc import Iterable
 
-from api.arriving import Arriving, Gone, Message, Receive
+from api.arriving import Arriving, Gone
+from api.asgi import Message, Receive, Send, send_whole
 from api.bodies import declared_length
 from api.metrics import count_refused
 from api.problems import Problem, bad_request, unavailable
 from metering.group_commit import GroupCommit, Overloaded
 from metering.ingest import EVENTS
 from metering.receiving import Reply, Sent
-
-Send = Callable[[Message], Awaitable[None]]
 
 BODY_DEADLINE_S = 10.0
 MOST_ARRIVING_BYTES = 32 * 1024 * 1024
@@ -36,7 +35,7 @@ async def event_door(scope: Message, receive: Receive, send: Send) -> None:
         reply = overloaded()
     except Problem as problem:
         reply = _refused(problem)
-    await send_reply(reply, send)
+    await send_whole(send, *reply)
 
 
 def overloaded() -> Reply:
@@ -76,11 +75,3 @@ def joined(headers: Iterable[tuple[bytes, bytes]]) -> dict[str, str]:
         name, value = raw_name.decode("latin-1"), raw_value.decode("latin-1").strip(" \t")
         found[name] = f"{found[name]},{value}" if name in found else value
     return found
-
-
-async def send_reply(reply: Reply, send: Send) -> None:
-    """Send an answer whole."""
-    headers = [(name.lower().encode(), value.encode("latin-1")) for name, value in reply.headers.items()]
-    headers.append((b"content-length", b"%d" % len(reply.body)))
-    await send({"type": "http.response.start", "status": reply.status, "headers": headers})
-    await send({"type": "http.response.body", "body": reply.body})

@@ -94,7 +94,7 @@ def ingest_together(
         verdicts = _ingest_at_once(batches, now)
         if verdicts is not None:
             return verdicts
-        look_first = True
+        look_first = True  # the likeliest reason is that some of it is stored already
     for attempt in range(ATTEMPTS):
         try:
             with transaction.atomic():

@@ -79,12 +79,13 @@ class Caller(NamedTuple):
 
 
 Callers = dict[tuple[str | None, str, str | None, bool], Caller]
+"""By what of a request says who sent it."""
 
 
 class _Group:
     """What is found out once for all requests of a group.
 
-    Who they come from, by what of a request says so; and that the database is away, which is then the answer to all.
+    Who they come from; and that the database is away, which is then the answer to all.
     """
 
     def __init__(self) -> None:

@@ -15,13 +15,13 @@ from typing import Any, NamedTuple, TypeVar
 import psycopg
 from django.db import OperationalError, connection, transaction
 
-from metering.at_once import each_done
 from metering.catching_up import fold_waiting
 from metering.doors.traces import release_waiting
 from metering.recutting import recut_changed_schemes
 from metering.releasing import release_quarantined
 from metering.tallies import WATCHED, forget_settled
 from metering.tier_rules import OWN, RULES, RULING, TIER, TOKENS, TURNS
+from metering.two_at_a_time import each_done
 from metering.usage_lock import SHARE_IN_ORDER, share_usage_lock
 
 BATCH = 30_000

@@ -4,7 +4,8 @@ Every transaction that changes a customer's events or conversations holds the cu
 counts usage (or cuts all of it anew) takes it alone. So a count sees whole ingest transactions or nothing of them,
 and whatever commits after it knows that it came late. Advisory, transaction-long, and taken in one order: what is
 agreed (the customer's row, its schedule), which no ingest locks, then the usage lock, then events, what waits to be
-folded, conversations, invoices, ledger accounts, and the invoice number last.
+folded, conversations, invoices, ledger accounts, and the invoice number last. Turns at a front door
+(metering.doors.turns) come before all of these.
 """
 
 import uuid

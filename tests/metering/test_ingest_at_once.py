@@ -33,16 +33,16 @@ def nobody_remembered() -> None:
 
 @pytest.fixture
 def at_once(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[int]]:
-    """How many events were stored at once, each time."""
-    counts: list[int] = []
+    """How many steps an exchange had, each time that something was stored in one."""
+    steps_each: list[int] = []
     commit = ingestion.commit_in_one_exchange
 
     def counted(steps: Any) -> None:
         commit(steps)
-        counts.append(len(steps))
+        steps_each.append(len(steps))
 
     monkeypatch.setattr(ingestion, "commit_in_one_exchange", counted)
-    yield counts
+    yield steps_each
 
 
 def test_new_events_of_known_customers_are_stored_at_once(at_once: list[int]) -> None:
@@ -80,9 +80,9 @@ def test_reports_of_one_call_that_come_together_are_one_event(at_once: list[int]
 
 
 def test_who_was_erased_meanwhile_is_noticed(at_once: list[int]) -> None:
-    store_for = acme()
+    former = acme()
     store(report("e1"))
-    erase_customer(store_for, now=LATER)
+    erase_customer(former, now=LATER)
     assert store(report("e2")) == ["quarantined"]
     assert not at_once
     assert QuarantinedEvent.objects.get().event_id == "e2"
