@@ -6,7 +6,8 @@ it: they `catch_up` with their customers first, so that no answer depends on how
 
 A fold works on one state of a customer's events. By itself it is a REPEATABLE READ transaction: whatever anybody else
 changes meanwhile in the rows it writes makes it fail, and start again. Within a transaction that goes on, it takes the
-usage lock alone, which nobody who stores events then holds.
+usage lock alone, which nobody who stores events then holds; so does a fold that has lost too often, for among many that
+fold the same customer at once one may lose for ever.
 """
 
 import datetime as dt
@@ -25,7 +26,9 @@ logger = logging.getLogger(__name__)
 
 WINDOW_BYTES = 8 * 1024 * 1024
 """Of queued entries in one transaction, some 70,000 calls, unless one customer alone has more."""
-ATTEMPTS = 20
+ATTEMPTS = 10
+ATTEMPTS_BESIDE_OTHERS = 5
+"""After which it is tried alone."""
 RACES = (psycopg.errors.SerializationFailure, psycopg.errors.DeadlockDetected, psycopg.errors.UniqueViolation)
 LOST = (OperationalError, InterfaceError, psycopg.OperationalError, psycopg.InterfaceError)
 """What the database raises that is not there: through Django, or out of a cursor of the driver itself."""
@@ -98,9 +101,10 @@ def _fold_in_own_transaction(customer_ids: Sequence[uuid.UUID], *, now: dt.datet
     for attempt in range(1, ATTEMPTS + 1):
         try:
             with transaction.atomic():
-                with connection.cursor() as cursor:
-                    cursor.execute("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ")
-                share_usage_lock(customer_ids)
+                if attempt > ATTEMPTS_BESIDE_OTHERS:
+                    take_usage_lock(*customer_ids)
+                else:
+                    _hold_still_beside_others(customer_ids)
                 _fold(customer_ids, now=now)
                 return
         except DatabaseError as error:
@@ -109,6 +113,12 @@ def _fold_in_own_transaction(customer_ids: Sequence[uuid.UUID], *, now: dt.datet
         except RACES:  # out of a cursor of the driver itself
             if attempt == ATTEMPTS:
                 raise
+
+
+def _hold_still_beside_others(customer_ids: Sequence[uuid.UUID]) -> None:
+    with connection.cursor() as cursor:
+        cursor.execute("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ")
+    share_usage_lock(customer_ids)
 
 
 def _fold(customer_ids: Sequence[uuid.UUID], *, now: dt.datetime) -> None:

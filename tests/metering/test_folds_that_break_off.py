@@ -86,14 +86,18 @@ def test_a_fold_that_keeps_losing_gives_up_and_leaves_everything(
 ) -> None:
     customer = acme()
     store(report("e1"))
-    with connection.cursor() as cursor:
-        cursor.execute(RACE_FOR_EVER)
-    with pytest.raises(psycopg.errors.SerializationFailure):
+    with losing("true"), pytest.raises(psycopg.errors.SerializationFailure):
         fold()
     assert calls_stored_folded_and_waiting() == (1, 0, 1)
-    with connection.cursor() as cursor:
-        cursor.execute("DROP TRIGGER race ON metering_unfoldedevents")
     fold()
+    assert_all_is_folded_once(customer)
+
+
+def test_a_fold_that_loses_against_whoever_folds_beside_it_is_done_alone(committed: None) -> None:
+    customer = acme()
+    store(report("e1"))
+    with losing(f"NOT EXISTS ({LOCKED_ALONE})"):
+        fold()
     assert_all_is_folded_once(customer)
 
 
@@ -121,10 +125,24 @@ def a_rate(*, provider: str, model: str, usd: str) -> None:
     SupplierRate.objects.create(source="operator", provider=provider, model=model, starts_at=ALWAYS, **prices)
 
 
-RACE_FOR_EVER = """
-CREATE FUNCTION pg_temp.race() RETURNS trigger LANGUAGE plpgsql AS
-    $$ BEGIN RAISE EXCEPTION 'a race' USING ERRCODE = 'serialization_failure'; END $$;
+RACE = """
+CREATE OR REPLACE FUNCTION pg_temp.race() RETURNS trigger LANGUAGE plpgsql AS
+    $$ BEGIN
+        IF {} THEN RAISE EXCEPTION 'a race' USING ERRCODE = 'serialization_failure'; END IF;
+        RETURN OLD;
+    END $$;
 CREATE TRIGGER race BEFORE DELETE ON metering_unfoldedevents FOR EACH ROW EXECUTE FUNCTION pg_temp.race()"""
+LOCKED_ALONE = """
+SELECT FROM pg_locks WHERE locktype = 'advisory' AND mode = 'ExclusiveLock' AND pid = pg_backend_pid()"""
+
+
+@contextmanager
+def losing(when: str) -> Iterator[None]:
+    """Whoever takes from the queue `when` this is true has lost a race."""
+    with connection.cursor() as cursor:
+        cursor.execute(RACE.format(when))
+        yield
+        cursor.execute("DROP TRIGGER race ON metering_unfoldedevents")
 
 
 @pytest.fixture
