@@ -1,8 +1,9 @@
 """Which periods are over and not invoiced yet? The bill run: settle, then one invoice after the other per subscription.
 
-Every subscription has a row that says when it is to be billed next. A run takes the due ones in batches, the next step
-of each, in a transaction a batch. One that fails is found by halving its batch, and is put off. Nothing depends on when
-or how often it runs, or on who runs it at the same time.
+Every subscription has a row that says when it is to be billed next. A run takes the due ones in batches: one step of
+each, in a transaction, after the other until none is due. One that fails is found by halving its batch, and is put off.
+Nothing depends on when or how often it runs, or on who runs it at the same time; so batches may be given to processes
+or workers.
 """
 
 import datetime as dt
@@ -10,11 +11,14 @@ import logging
 import uuid
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from functools import partial
+from itertools import chain
 from typing import NamedTuple
 
 from django.db import transaction
 from django.db.models import Exists, F, OuterRef, Q, QuerySet, prefetch_related_objects
 
+from billing.in_processes import mapping
 from billing.models import BillingSchedule, Invoice
 from billing.steps import START, bill_steps
 from metering.models import LateChange
@@ -41,10 +45,9 @@ class Waiting(NamedTuple):
 
 
 class Done(NamedTuple):
-    """What became of some schedules: the invoices made, which of them have another step due, and how many failed."""
+    """What became of some schedules: the invoices made, and how many were put off because of an error."""
 
-    invoices: list[Invoice]
-    still_due: set[uuid.UUID]
+    invoices: list[uuid.UUID]
     failed: int
 
 
@@ -57,28 +60,51 @@ class BillRun(NamedTuple):
 
 
 def bill(
-    *, as_of: dt.datetime, now: dt.datetime, progress: Callable[[Invoice], object] = lambda invoice: None
+    *,
+    as_of: dt.datetime,
+    now: dt.datetime,
+    processes: int = 1,
+    progress: Callable[[int], object] = lambda invoices: None,
 ) -> BillRun:
-    """Settle what is due and invoice every period that is over (and past its grace) at `as_of`."""
+    """Settle what is due and invoice every period that is over (and past its grace) at `as_of`.
+
+    Where there is more than a batch, that many processes share the work. `progress` is called with the number of
+    invoices made in each batch.
+    """
     settled = settle(as_of=as_of, now=now)
-    schedule_new_subscriptions()
-    schedule_late_changes(as_of=as_of)
+    waiting = schedules_due(as_of=as_of, now=now)
     invoices: list[uuid.UUID] = []
     failed = 0
-    waiting = [Waiting(*row) for row in _due(as_of, now).values_list("pk", "subscription__customer")]
-    while waiting:
-        tried, still_due = set[uuid.UUID](), set[uuid.UUID]()
-        for batch in batches(waiting):
-            tried.update(batch)
-            for done in _bill_apart(batch, as_of=as_of, now=now):
+    with mapping(processes if len(waiting) > SUBSCRIPTIONS_A_BATCH else 1) as each_done:
+        while waiting:
+            chosen = list(batches(waiting))
+            for done in each_done(partial(bill_batch, as_of=as_of, now=now), chosen):
+                invoices += done.invoices
                 failed += done.failed
-                still_due |= done.still_due
-                for invoice in done.invoices:
-                    invoices.append(invoice.pk)
-                    progress(invoice)
-        done_with = tried - still_due
-        waiting = [each for each in waiting if each.schedule_id not in done_with]
+                progress(len(done.invoices))
+            done_with = set(chain.from_iterable(chosen))
+            waiting = [each for each in waiting if each.schedule_id not in done_with]
     return BillRun(settled, invoices, failed)
+
+
+def schedules_due(*, as_of: dt.datetime, now: dt.datetime) -> list[Waiting]:
+    """Whose turn it is, the longest due first; with those who have no schedule yet, or ended and were touched again."""
+    schedule_new_subscriptions()
+    schedule_late_changes(as_of=as_of)
+    return [Waiting(*row) for row in _due(as_of, now).values_list("pk", "subscription__customer")]
+
+
+def bill_batch(schedule_ids: Sequence[uuid.UUID], *, as_of: dt.datetime, now: dt.datetime) -> Done:
+    """Bill all steps that are due of these schedules, each of another customer; what is not due (any more) is left."""
+    invoices: list[uuid.UUID] = []
+    failed = 0
+    due = list(schedule_ids)
+    while due:
+        steps = list(_bill_apart(due, as_of=as_of, now=now))
+        invoices += [invoice.pk for step in steps for invoice in step.invoices]
+        failed += sum(step.failed for step in steps)
+        due = [pk for step in steps for pk in step.still_due]
+    return Done(invoices, failed)
 
 
 def schedule_new_subscriptions(only: uuid.UUID | None = None) -> None:
@@ -134,30 +160,38 @@ def batches(waiting: Iterable[Waiting]) -> Iterator[list[uuid.UUID]]:
         yield batch
 
 
-def _bill_apart(schedule_ids: list[uuid.UUID], *, as_of: dt.datetime, now: dt.datetime) -> Iterator[Done]:
+class _Stepped(NamedTuple):
+    """What one step of some schedules came to: the invoices made, whose next one is due, and how many failed."""
+
+    invoices: list[Invoice]
+    still_due: list[uuid.UUID]
+    failed: int
+
+
+def _bill_apart(schedule_ids: list[uuid.UUID], *, as_of: dt.datetime, now: dt.datetime) -> Iterator[_Stepped]:
     """Bill the next step of these, together if that works, else in halves; one that fails by itself is put off."""
     try:
-        done = _bill_together(schedule_ids, as_of=as_of, now=now)
+        stepped = _bill_together(schedule_ids, as_of=as_of, now=now)
     except Exception as error:
-        done = None
+        stepped = None
         if len(schedule_ids) == 1:
             log.exception("billing subscription %s failed", schedule_ids[0])
             _put_off(schedule_ids[0], error, now)
-            done = Done([], set(), 1)
-    if done is not None:
-        yield done
+            stepped = _Stepped([], [], 1)
+    if stepped is not None:
+        yield stepped
         return
     middle = len(schedule_ids) // 2
     for half in (schedule_ids[:middle], schedule_ids[middle:]):
         yield from _bill_apart(half, as_of=as_of, now=now)
 
 
-def _bill_together(schedule_ids: Sequence[uuid.UUID], *, as_of: dt.datetime, now: dt.datetime) -> Done:
+def _bill_together(schedule_ids: Sequence[uuid.UUID], *, as_of: dt.datetime, now: dt.datetime) -> _Stepped:
     with transaction.atomic():
         schedules = _locked(schedule_ids, as_of, now)
         invoices = bill_steps(schedules, as_of=as_of, now=now)
-    still_due = {schedule.pk for schedule in schedules if schedule.due_at is not None and schedule.due_at <= as_of}
-    return Done(invoices, still_due, 0)
+    still_due = [schedule.pk for schedule in schedules if schedule.due_at is not None and schedule.due_at <= as_of]
+    return _Stepped(invoices, still_due, 0)
 
 
 def _locked(schedule_ids: Sequence[uuid.UUID], as_of: dt.datetime, now: dt.datetime) -> list[BillingSchedule]:

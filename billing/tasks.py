@@ -1,6 +1,7 @@
 """Which sweeps of billing does Celery wake? Each finds its work in rows; losing a message loses nothing."""
 
 import contextlib
+import uuid
 
 from celery import shared_task
 from django.utils import timezone
@@ -16,15 +17,27 @@ from billing import (
     topping_up,
 )
 from billing.stripe_gateway import StripeNotConfigured
+from metering.settling import settle
 
+BILL_EXPIRES_S = 60
+"""A batch that no worker has come to by then is found again by the next sweep."""
 AT_STRIPE = (stripe_tax.finalize_due, collecting.collect_due, refunding.refund_due, stripe_tax_records.record_due)
 
 
 @shared_task(name="billing.bill_due")
 def bill_due() -> None:
-    """Invoice the periods that are over, and send the invoices on their way."""
+    """Give the periods that are over to the workers, batch by batch."""
     now = timezone.now()
-    if billing.bill(as_of=now, now=now).invoices:
+    settle(as_of=now, now=now)
+    for batch in billing.batches(billing.schedules_due(as_of=now, now=now)):
+        bill_batch.apply_async((list(map(str, batch)),), expires=BILL_EXPIRES_S)
+
+
+@shared_task(name="billing.bill_batch")
+def bill_batch(schedule_ids: list[str]) -> None:
+    """Invoice what is over by now of these subscriptions, and send the invoices on their way."""
+    now = timezone.now()
+    if billing.bill_batch(list(map(uuid.UUID, schedule_ids)), as_of=now, now=now).invoices:
         collect_due.delay()
 
 

@@ -49,10 +49,9 @@ def acme_cannot_be_billed() -> Subscription:
 def test_a_run_says_what_it_settled_and_invoiced() -> None:
     subscribed(acme(), a_plan())
     happened(*conversations(3), now=NOON)
-    seen: list[Invoice] = []
+    seen: list[int] = []
     run = bill(as_of=DUE, now=DUE, progress=seen.append)
-    assert (run.settled, run.failed, run.invoices) == (3, 0, [invoice.pk for invoice in seen])
-    assert len(seen) == 2
+    assert (run.settled, run.failed, len(set(run.invoices)), sum(seen)) == (3, 0, 2, 2)
 
 
 def test_how_often_a_run_is_made_does_not_matter() -> None:

@@ -49,7 +49,6 @@ for way in ("whole", "pieces", "header", "view"):
     made["slow-" + way] = create_key("slow", ["ingest"], rate_limit=RateLimit(1, 1), now=now)
 print(json.dumps({name: plain for name, (key, plain) in made.items()}))
 """
-EMPTY = "TRUNCATE metering_event, metering_conversation, metering_unfoldedevents, metering_quarantinedevent CASCADE"
 STORED = """
 SELECT event_id, conversation, input_tokens, output_tokens, byok FROM metering_event
 UNION ALL SELECT event_id, 'in quarantine', 0, 0, false FROM metering_quarantinedevent ORDER BY 1, 2"""
@@ -223,7 +222,7 @@ class Told(NamedTuple):
 
 
 def tell(served: Served, way: Way, keys: dict[str, str]) -> Told:
-    served.execute(EMPTY)
+    served.forget_usage()
     answers = {case.name: way.ask(case, keys) for case in CASES}
     way.hang_up()
     return Told(answers, served.query(STORED))

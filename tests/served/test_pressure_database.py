@@ -104,7 +104,7 @@ def end_all_others(first: "psycopg.Connection[tuple[object, ...]]") -> bool:
 
 
 def test_a_connection_that_broke_unnoticed_costs_no_request_more_than_a_second_try(served: Served) -> None:
-    served.execute("SELECT pg_terminate_backend(pid, 1000) FROM pg_stat_activity WHERE pid <> pg_backend_pid()")
+    served.query("SELECT pg_terminate_backend(pid, 1000) FROM pg_stat_activity WHERE pid <> pg_backend_pid()")
     answers = [report(served, "broken").status for _ in range(8)]
     assert answers.count(200) >= 4
     assert set(answers) <= {200, 503}

@@ -11,7 +11,6 @@ from tests.served.serving import Served
 GROWING = "claude_code_raw_lines"  # tells of the sessions' calls once more, as they grew, under the same ids
 OTHERS = [name for name in EXPECTED if name != GROWING]
 ORDERS = ("forward", "backward", "shuffle")
-FORGET_USAGE = "TRUNCATE metering_event, metering_conversation"
 
 pytestmark = [
     needs_real_usage,
@@ -23,7 +22,7 @@ def test_every_published_figure_comes_out_and_telling_all_again_in_any_order_cha
     served: Served, names: list[str]
 ) -> None:
     expected = {name: EXPECTED[name] for name in names}
-    served.execute(FORGET_USAGE)
+    served.forget_usage()
     create_customers(served, *names)
     told = replayed(served.run("replay", *map(file, names)))
     served.run("settle")

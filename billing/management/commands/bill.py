@@ -1,5 +1,6 @@
 """`manage.py bill --as-of T`: settle, invoice every period that is over at T, see to the wallets, and collect."""
 
+import os
 from typing import Any
 
 from django.core.management.base import BaseCommand, CommandError, CommandParser
@@ -21,10 +22,16 @@ class Command(BaseCommand):
 
     def add_arguments(self, parser: CommandParser) -> None:
         add_as_of(parser)
+        parser.add_argument(
+            "--processes",
+            type=int,
+            default=os.cpu_count() or 1,
+            help="how many share the work where there is much (default: as many as there are processors)",
+        )
 
     def handle(self, *args: Any, **options: Any) -> None:
         with tqdm(desc="invoiced", unit=" invoices", disable=None) as bar:
-            run = bill(as_of=options["as_of"], now=timezone.now(), progress=lambda _: bar.update(1))
+            run = bill(as_of=options["as_of"], now=timezone.now(), processes=options["processes"], progress=bar.update)
         self.stdout.write(f"{run.settled:,} conversations settled, {len(run.invoices):,} invoices")
         for invoice in Invoice.objects.filter(pk__in=run.invoices).select_related("customer").order_by("number"):
             total = format_amount(invoice.total, invoice.currency)
