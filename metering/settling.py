@@ -10,19 +10,20 @@ import datetime as dt
 import uuid
 from collections.abc import Callable, Iterator, Sequence
 from functools import partial
-from typing import Any, NamedTuple, TypeVar
+from typing import NamedTuple, TypeVar
 
 import psycopg
 from django.db import OperationalError, connection, transaction
 
 from metering.catching_up import fold_waiting
 from metering.doors.traces import release_waiting
+from metering.packed_arrays import raw_cursor, uuids
 from metering.recutting import recut_changed_schemes
 from metering.releasing import release_quarantined
-from metering.tallies import WATCHED, forget_settled
+from metering.tallies import forget_settled
 from metering.tier_rules import OWN, RULES, RULING, TIER, TOKENS, TURNS
 from metering.two_at_a_time import each_done
-from metering.usage_lock import SHARE_IN_ORDER, share_usage_lock
+from metering.usage_lock import share_usage_lock
 
 BATCH = 30_000
 """Rows settled in one transaction, a few tenths of a second: who has to count a customer's usage waits no longer."""
@@ -31,23 +32,23 @@ ATTEMPTS = 5
 Result = TypeVar("Result")
 
 DUE = "c.settled_at IS NULL AND c.settles_at <= %(as_of)s"
-ALL_DUE = f"SELECT c.ctid FROM metering_conversation c WHERE {DUE}"
+ALL_DUE = f"SELECT c.ctid, c.customer_id::text FROM metering_conversation c WHERE {DUE}"
 OF_THE_BATCH = "c.ctid = ANY(%(places)s::tid[])"
 OF_THE_CUSTOMERS = "true"
 """Of rows `c` that are due and of the customers who are locked."""
-# As text, as it is: a million objects would cost as much as the batches.
-SHARE_BATCH = f"""
-SELECT array_agg(id)::text FROM ({
-    SHARE_IN_ORDER.format(
-        f"SELECT DISTINCT c.customer_id AS id FROM metering_conversation c WHERE {OF_THE_BATCH} AND {DUE}"
-    )
-}) customer"""
 CLASSIFY_OPEN = f"""
 SELECT c.customer_id, c.id, c.settles_at, c.outcome, v.id AS version_id, {TIER} AS tier, {TURNS} AS turns,
     {TOKENS} AS tokens
 FROM metering_conversation c {OWN} JOIN version v ON v.id = {RULING}
 WHERE c.customer_id = ANY(%(customers)s::uuid[]) AND c.settled_at IS NULL"""
 """The open conversations of customers with the tier they would settle in now; after `WITH {RULES}`."""
+
+
+class Batch(NamedTuple):
+    """Where rows that are due are stored, and whose they are; as text, which costs less than a million objects."""
+
+    places: list[str]
+    customer_ids: set[str]
 
 
 class Settled(NamedTuple):
@@ -89,25 +90,25 @@ def settle_customers(customer_ids: Sequence[uuid.UUID], *, as_of: dt.datetime) -
     return _retried(lambda: _settle_customers(list(customer_ids), as_of))
 
 
-def _due(as_of: dt.datetime) -> Iterator[list[str]]:
-    """Where what is due is stored, batch by batch; from a cursor of the database, which outlives their transactions."""
+def _due(as_of: dt.datetime) -> Iterator[Batch]:
+    """What is due, batch by batch as it is stored; from a cursor of the database, which outlives their transactions."""
     with connection.chunked_cursor() as cursor:
         cursor.execute(ALL_DUE, {"as_of": as_of})
         while rows := cursor.fetchmany(BATCH):
-            yield [place for (place,) in rows]
+            yield Batch([place for place, _ in rows], {customer_id for _, customer_id in rows})
 
 
-def _settle_batch(as_of: dt.datetime, places: list[str]) -> Settled:
+def _settle_batch(as_of: dt.datetime, batch: Batch) -> Settled:
+    customer_ids = list(map(uuid.UUID, batch.customer_ids))
     # An array as PostgreSQL writes it: a place is "(page,line)".
-    params = {"places": '{"' + '","'.join(places) + '"}', "as_of": as_of}
-    return _retried(lambda: _settle_places(params))._replace(found=len(places))
+    places = '{"' + '","'.join(batch.places) + '"}'
+    return _retried(lambda: _settle_places(places, customer_ids, as_of))._replace(found=len(batch.places))
 
 
-def _settle_places(params: dict[str, Any]) -> Settled:
-    with transaction.atomic(), connection.cursor() as cursor:
-        cursor.execute(SHARE_BATCH, params)
-        (customers,) = cursor.fetchone()
-        return _settle(OF_THE_BATCH, {**params, "customers": customers or "{}"})
+def _settle_places(places: str, customer_ids: list[uuid.UUID], as_of: dt.datetime) -> Settled:
+    with transaction.atomic():
+        share_usage_lock(customer_ids)
+        return _settle(OF_THE_BATCH, customer_ids, as_of, places=places)
 
 
 def _settle_customers(customer_ids: list[uuid.UUID], as_of: dt.datetime) -> int:
@@ -115,25 +116,24 @@ def _settle_customers(customer_ids: list[uuid.UUID], as_of: dt.datetime) -> int:
     with transaction.atomic():
         share_usage_lock(customer_ids)
         while missed:
-            step = _settle(OF_THE_CUSTOMERS, {"customers": customer_ids, "as_of": as_of})
+            step = _settle(OF_THE_CUSTOMERS, customer_ids, as_of)
             settled += step.settled
             missed = step.missed > 0
     return settled
 
 
-def _settle(rows: str, params: dict[str, Any]) -> Settled:
+def _settle(rows: str, customer_ids: list[uuid.UUID], as_of: dt.datetime, **of_the_rows: str) -> Settled:
     """Settle what is due of some rows `c` and of customers whose usage lock is held, shared.
 
     The lock makes a recut wait: a statement that began before the scheme changed would otherwise put the rows that were
     just recut into tiers of the old one. And it keeps tallies from being written meanwhile.
     """
-    with connection.cursor() as cursor:
-        cursor.execute(WATCHED, [params["customers"]])
-        watched = [customer_id for (customer_id,) in cursor.fetchall()]
-        if watched:
-            forget_settled(rows, watched, params)
+    params = {"customers": uuids(customer_ids), "as_of": as_of, **of_the_rows}
+    forget_settled(rows, customer_ids, params)
+    with raw_cursor() as cursor:
         cursor.execute(_settling(rows), params)
-        return Settled(*cursor.fetchone())
+        found, unruled, settled = cursor.fetchone() or (0, 0, 0)
+        return Settled(found, unruled, settled)
 
 
 def _settling(rows: str) -> str:

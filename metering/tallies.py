@@ -14,6 +14,8 @@ from typing import Any
 
 from django.db import connection
 
+from metering.packed_arrays import raw_cursor, uuids
+
 HOUR, DAY = 1, 24
 """What is tallied, in hours. A day's tally is the sum of those of its hours, and saves most of them to a count."""
 
@@ -96,13 +98,11 @@ def forget_settled(rows: str, customer_ids: Iterable[uuid.UUID], params: Mapping
     """The same for the conversations `c` that are about to be settled; `rows` is SQL that says which, of whom."""
     watched = _watched_among(customer_ids)
     if watched:
-        with connection.cursor() as cursor:
-            cursor.execute(FORGET_DUE.format(rows=rows), {**params, "customers": watched, "watched": watched})
+        with raw_cursor() as cursor:
+            cursor.execute(FORGET_DUE.format(rows=rows), {**params, "watched": uuids(watched)})
 
 
 def _watched_among(customer_ids: Iterable[uuid.UUID]) -> list[uuid.UUID]:
-    with connection.cursor() as cursor:
-        cursor.execute(
-            "SELECT customer_id FROM metering_watchedusage WHERE customer_id = ANY(%s)", [list(customer_ids)]
-        )
+    with raw_cursor() as cursor:
+        cursor.execute(WATCHED, [uuids(customer_ids)])
         return [customer_id for (customer_id,) in cursor.fetchall()]

@@ -47,14 +47,6 @@ def slot_of(customer_id: uuid.UUID) -> int:
     return customer_id.int % SLOTS
 
 
-# The remainder of an id by 256 is its last byte, which is all of it that SQL can reckon with.
-assert SLOTS == 256
-SHARE_IN_ORDER = f"""
-SELECT *, {_SHARE}({LOCK_SPACE}, slot)
-FROM (SELECT *, get_byte(uuid_send(id), 15) AS slot FROM ({{}}) customer ORDER BY slot) in_order"""
-"""`share_usage_lock` on the way, for a query that finds the customers (their `id`): one statement instead of two."""
-
-
 def _lock(function: str, customer_ids: Iterable[uuid.UUID]) -> None:
     """Lock in one order, so that those who take several wait for each other in turn."""
     with connection.cursor() as cursor:
