@@ -14,7 +14,7 @@ from decimal import Decimal
 from typing import Literal, NamedTuple
 
 from billing.owing import Owed, owed_for
-from billing.running import CountsAsOf, agreement_now, running_usage
+from billing.running import CountsAsOf, in_force_now, running_usage
 from metering.catching_up import catch_up
 from metering.reading import added
 from metering.watching import going_on, watch_if_many
@@ -83,13 +83,15 @@ def entitlement(customer: Customer, *, tier: str | None = None, now: dt.datetime
 
     Raises UnknownTier.
     """
-    agreed = agreement_now(customer, now)
-    if agreed is None:
+    in_force = in_force_now(customer, now)
+    if in_force is None:
         return Entitlement(_why_not(customer, now), now)
+    agreed = in_force.agreed
     catch_up([customer.id], now=now)
     asked = running_usage(agreed)
     still_open = going_on(asked, now=now)
-    usage = _Usage(CountsAsOf(now, settled_alone=not still_open.live), agreed, still_open.counts)
+    settled = CountsAsOf(now, redeemed=in_force.redeemed, settled_alone=not still_open.live)
+    usage = _Usage(settled, agreed, still_open.counts)
     watch_if_many(asked, still_open, usage.settled(), now=now)
     allowances = usage.allowances(_tiers(agreed.terms, tier))
     return Entitlement(allowances[0].reason, still_open.as_of, agreed, allowances)

@@ -28,16 +28,23 @@ PACE_TAKES = dt.timedelta(days=1)
 """Less of a period says nothing about its pace: what settles in its first minutes began in the period before."""
 MICROSECOND = dt.timedelta(microseconds=1)
 LIVE = Question(f"""
-SELECT {columns(Subscription, "s")}, {columns(SubscriptionPhase, "p")}
+SELECT {columns(Subscription, "s")}, {columns(SubscriptionPhase, "p")},
+    EXISTS (SELECT FROM billing_redemption r WHERE r.subscription_id = s.id)
 FROM plans_subscription s JOIN plans_subscriptionphase p ON p.subscription_id = s.id
 WHERE s.customer_id = %(customer)s AND s.starts_at <= %(now)s AND (s.ends_at IS NULL OR s.ends_at > %(now)s)
 ORDER BY p.starts_at, p.id""")
-"""The subscription that is in force, of which there is one, with each of its phases."""
-ANY_REDEMPTION = Question("SELECT FROM billing_redemption WHERE subscription_id = %(subscription)s LIMIT 1")
+"""The subscription that is in force, of which there is one, with each of its phases; and whether it has a coupon."""
 
 
 class NotSubscribed(Exception):
     """The customer has no subscription now, so there is no running bill."""
+
+
+class InForce(NamedTuple):
+    """What is agreed with a customer, and whether a coupon was ever redeemed for that subscription."""
+
+    agreed: Agreement
+    redeemed: bool
 
 
 class RunningBill(NamedTuple):
@@ -71,13 +78,14 @@ class RunningBill(NamedTuple):
 
 def running_bill(customer: Customer, *, now: dt.datetime) -> RunningBill:
     """The running bill of a customer. Raises NotSubscribed."""
-    agreed = agreement_now(customer, now)
-    if agreed is None:
+    in_force = in_force_now(customer, now)
+    if in_force is None:
         raise NotSubscribed(f"{customer.key} has no subscription")
+    agreed = in_force.agreed
     catch_up([customer.id], now=now)
     asked = running_usage(agreed)
     still_open = going_on(asked, now=now)
-    records = CountsAsOf(now, settled_alone=not still_open.live)
+    records = CountsAsOf(now, redeemed=in_force.redeemed, settled_alone=not still_open.live)
     so_far = owed_for(agreed.subscription, agreed.period, records=records)
     watch_if_many(asked, still_open, sum(sum(counts.values()) for counts in so_far.counts), now=now)
     forecast = owed_for(
@@ -86,7 +94,7 @@ def running_bill(customer: Customer, *, now: dt.datetime) -> RunningBill:
     return RunningBill(agreed, so_far, still_open.counts, still_open.as_of, forecast)
 
 
-def agreement_now(customer: Customer, now: dt.datetime) -> Agreement | None:
+def in_force_now(customer: Customer, now: dt.datetime) -> InForce | None:
     """What is agreed with a customer at this instant, if anything is: `agreement_at` its `live_subscription`.
 
     Read by hand, and the versions of plans, which are frozen, from memory: for the ORM to make its queries would take
@@ -97,11 +105,11 @@ def agreement_now(customer: Customer, now: dt.datetime) -> Agreement | None:
         return None
     of_subscription = len(Subscription._meta.concrete_fields)
     subscription = instance(Subscription, rows[0][:of_subscription])
-    phases = [instance(SubscriptionPhase, row[of_subscription:]) for row in rows]
+    phases = [instance(SubscriptionPhase, row[of_subscription:-1]) for row in rows]
     for phase in phases:
         phase.subscription, phase.plan_version = subscription, _frozen(phase.plan_version_id)
     subscription._prefetched_objects_cache = {"phases": phases}  # type: ignore[attr-defined]
-    return agreement_at(subscription, now)
+    return InForce(agreement_at(subscription, now), redeemed=rows[0][-1])
 
 
 @lru_cache(maxsize=1024)
@@ -137,20 +145,19 @@ def _usage_of(subscription: Subscription, index: int, now: dt.datetime) -> int:
 class CountsAsOf(Records):
     """Conversations that have settled by now, also where no sweep has noticed yet; each span is counted once.
 
-    `settled_alone`: nothing is due, or it is only moments since, and not worth looking for among very many.
+    `settled_alone`: nothing is due, or it is only moments since, and not worth looking for among very many. Not
+    `redeemed`: there is no coupon to look for.
     """
 
-    def __init__(self, now: dt.datetime, *, settled_alone: bool = False) -> None:
+    def __init__(self, now: dt.datetime, *, redeemed: bool = True, settled_alone: bool = False) -> None:
         super().__init__()
         self.now = now
         self._settled_alone = settled_alone
         self._counted: dict[Span, dict[str, int]] = {}
-        self._redeemed: bool | None = None
+        self._redeemed = redeemed
 
     def redemptions(self, subscription: Subscription) -> list[Redemption]:
-        """As the records have them; whether there are any at all is asked first, because it costs a tenth."""
-        if self._redeemed is None:
-            self._redeemed = bool(ask(ANY_REDEMPTION, {"subscription": subscription.pk}))
+        """As the records have them."""
         return super().redemptions(subscription) if self._redeemed else []
 
     def count(

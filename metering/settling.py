@@ -169,4 +169,6 @@ def _retried(settling: Callable[[], Result]) -> Result:
         except OperationalError as error:
             if not isinstance(error.__cause__, psycopg.errors.DeadlockDetected):
                 raise
+        except psycopg.errors.DeadlockDetected:  # out of a cursor of the driver itself
+            pass
     return settling()

@@ -23,8 +23,8 @@ HOUR, DAY = 1, 24
 UNCUT = """
 AND (tstzrange(start, start + hours * interval '1 hour') <@ %(peak)s::tstzmultirange
   OR NOT tstzrange(start, start + hours * interval '1 hour') && %(peak)s::tstzmultirange)"""
-# Each stretch that no tally covers is looked up in the index by itself (OFFSET 0 keeps it from being joined): a plan
-# that is made for any customer would read all that a large one has.
+# Each stretch that no day, or no tally at all, covers is looked up in the index by itself (OFFSET 0 keeps it from being
+# joined): a plan that is made for any customer would read all that a large one has.
 COUNT_SETTLED = """
 WITH day AS (
     SELECT start, tiers, outcomes, counts FROM metering_tally
@@ -36,9 +36,10 @@ around_days AS (
         - coalesce(range_agg(tstzrange(start, start + interval '1 day')), '{{}}')) AS during FROM day
 ),
 hour AS (
-    SELECT start, tiers, outcomes, counts FROM around_days, metering_tally
-    WHERE customer_id = %(customer)s AND hours = 1 AND start >= lower(during)
-        AND start <= upper(during) - interval '1 hour' {uncut}
+    SELECT tally.* FROM around_days CROSS JOIN LATERAL (
+        SELECT start, tiers, outcomes, counts FROM metering_tally
+        WHERE customer_id = %(customer)s AND hours = 1 AND start >= lower(during)
+            AND start <= upper(during) - interval '1 hour' {uncut} OFFSET 0) tally
 ),
 around_hours AS (
     SELECT unnest((SELECT range_agg(during) FROM around_days)
