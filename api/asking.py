@@ -5,19 +5,26 @@ PostgreSQL would take longer to parse and plan such a question than to answer it
 again; this speaks to libpq through the driver (psycopg.pq). It is for reading alone: nothing is lost when a question
 is put twice, so that one that finds its connection gone is put again on a new one, and no other check is needed that
 the connection is still there. Within a transaction it is an ordinary statement of it.
+
+Several questions that are sure to be asked may be put in one exchange (`asked_together`): an exchange takes longer than
+most answers.
 """
 
 import re
-from collections.abc import Mapping, Sequence
-from typing import Any, TypeVar
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from contextvars import ContextVar
+from typing import Any, NamedTuple, TypeVar
 
 import psycopg
 from django.db import connection, models
+from psycopg import abc
 from psycopg.adapt import PyFormat, Transformer
 from psycopg.pq import ConnStatus, ExecStatus, Format
 from psycopg.pq.abc import PGconn, PGresult
 
-from api.prepared import NOT_AS_REMEMBERED, ConnectionLost, error_of, name_of, prepared_on
+from api.exchanging import Statement, Step, exchange
+from api.prepared import NOT_AS_REMEMBERED, ConnectionLost, error_of, prepared_on
 
 M = TypeVar("M", bound=models.Model)
 Row = tuple[Any, ...]
@@ -35,8 +42,26 @@ class Question:
     def __init__(self, sql: str) -> None:
         self.sql = sql
         self.parameters = tuple(dict.fromkeys(_PARAMETER.findall(sql)))
-        self.numbered = (sql % {name: f"${place}" for place, name in enumerate(self.parameters, 1)}).encode()
-        self.name = name_of(self.numbered)
+        self.statement = Statement(sql % {name: f"${place}" for place, name in enumerate(self.parameters, 1)})
+
+    def values(self, given: Mapping[str, Any]) -> list[Any]:
+        """Of the parameters given, those of the question, in the order of the statement."""
+        return [given[name] for name in self.parameters]
+
+
+Asked = tuple[Question, Mapping[str, Any]]
+"""A question and the parameters given with it."""
+
+
+class _AtHand(NamedTuple):
+    """An answer that nobody has asked for yet."""
+
+    question: Question
+    values: list[Any]
+    rows: list[Row]
+
+
+_at_hand: ContextVar[list[_AtHand]] = ContextVar("answers at hand")
 
 
 def ask(question: Question, given: Mapping[str, Any]) -> list[Row]:
@@ -45,6 +70,12 @@ def ask(question: Question, given: Mapping[str, Any]) -> list[Row]:
     Raises what Django raises for it (DatabaseError with the driver's error as its cause).
     """
     connection.ensure_connection()
+    if not connection.in_atomic_block:
+        at_hand = _at_hand.get([])
+        for answer in at_hand:
+            if answer.question is question and answer.values == question.values(given):
+                at_hand.remove(answer)
+                return answer.rows
     with connection.wrap_database_errors:
         if connection.in_atomic_block:
             with psycopg.Cursor(connection.connection) as cursor:
@@ -62,6 +93,19 @@ def ask(question: Question, given: Mapping[str, Any]) -> list[Row]:
     return rows
 
 
+@contextmanager
+def asked_together(*asked: Asked) -> Iterator[None]:
+    """Put questions in one exchange; in the block, whoever asks the same has the answer at hand, once.
+
+    It is as of the beginning of the block. Within a transaction, and where the exchange fails, each is put as it comes.
+    """
+    before = _at_hand.set([] if connection.in_atomic_block else _answered_together(asked))
+    try:
+        yield
+    finally:
+        _at_hand.reset(before)
+
+
 def columns(model: type[models.Model], table: str) -> str:
     """The columns of a model's `table`, for `SELECT`: `instance` takes them in this order."""
     return ", ".join(f"{table}.{field.column}" for field in model._meta.concrete_fields)
@@ -72,24 +116,55 @@ def instance(model: type[M], row: Row) -> M:
     return model.from_db(connection.alias, [field.attname for field in model._meta.concrete_fields], row)
 
 
-def _answer(driver: "psycopg.Connection", question: Question, given: Mapping[str, Any]) -> list[Row]:
-    link, known = driver.pgconn, prepared_on(driver)
-    shape = Transformer(driver)
-    wanted = [given[name] for name in question.parameters]
-    values: Sequence[Any] = shape.dump_sequence(wanted, [PyFormat.AUTO] * len(wanted))
-    formats = shape.formats
+def _answered_together(asked: Sequence[Asked]) -> list[_AtHand]:
+    connection.ensure_connection()
+    values = [question.values(given) for question, given in asked]
     try:
-        if question.name not in known:
-            _check(link, link.prepare(question.name, question.numbered))
-            known.add(question.name)
-        result = _check(link, link.exec_prepared(question.name, values, formats, Format.BINARY))
+        shapes = [Transformer(connection.connection) for _ in asked]
+        steps = [_step(question, own, shape) for (question, _), own, shape in zip(asked, values, shapes, strict=True)]
+        answers, failure = exchange(connection.connection, steps)
+    except psycopg.OperationalError as error:
+        answers, failure = [], error
+    except BaseException:
+        connection.close()  # nobody knows what it is in the middle of
+        raise
+    if failure is not None:
+        if isinstance(failure, psycopg.OperationalError):
+            connection.close()
+        return []
+    connection.health_check_done = True  # type: ignore[attr-defined]  # as in `ask`
+    return [
+        _AtHand(question, own, _rows(answer, shape))
+        for (question, _), own, answer, shape in zip(asked, values, answers, shapes, strict=True)
+    ]
+
+
+def _answer(driver: "psycopg.Connection", question: Question, given: Mapping[str, Any]) -> list[Row]:
+    link, known, statement = driver.pgconn, prepared_on(driver), question.statement
+    shape = Transformer(driver)
+    step = _step(question, question.values(given), shape)
+    values: Sequence[Any] = step.parameters
+    try:
+        if statement.name not in known:
+            _check(link, link.prepare(statement.name, statement.sql))
+            known.add(statement.name)
+        result = _check(link, link.exec_prepared(statement.name, values, step.formats, Format.BINARY))
     except UNPREPARED as error:
-        known.discard(question.name)
+        known.discard(statement.name)
         if isinstance(error, psycopg.errors.DuplicatePreparedStatement):
-            known.add(question.name)
-        result = _check(link, link.exec_params(question.numbered, values, None, formats, Format.BINARY))
-    shape.set_pgresult(result)
-    return shape.load_rows(0, result.ntuples, tuple)
+            known.add(statement.name)
+        result = _check(link, link.exec_params(statement.sql, values, None, step.formats, Format.BINARY))
+    return _rows(result, shape)
+
+
+def _step(question: Question, values: Sequence[Any], shape: abc.Transformer) -> Step:
+    dumped: Sequence[Any] = shape.dump_sequence(values, [PyFormat.AUTO] * len(values))
+    return Step(question.statement, dumped, shape.formats)
+
+
+def _rows(answer: PGresult, shape: abc.Transformer) -> list[Row]:
+    shape.set_pgresult(answer)
+    return shape.load_rows(0, answer.ntuples, tuple)
 
 
 def _check(link: PGconn, result: PGresult) -> PGresult:

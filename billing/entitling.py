@@ -14,10 +14,9 @@ from decimal import Decimal
 from typing import Literal, NamedTuple
 
 from billing.owing import Owed, owed_for
-from billing.running import CountsAsOf, in_force_now, running_usage
-from metering.catching_up import catch_up
+from billing.running import CountsAsOf, usage_now
 from metering.reading import added
-from metering.watching import going_on, watch_if_many
+from metering.watching import watch_if_many
 from plans.meters import Meters
 from plans.models import Customer
 from plans.periods import Agreement
@@ -83,14 +82,10 @@ def entitlement(customer: Customer, *, tier: str | None = None, now: dt.datetime
 
     Raises UnknownTier.
     """
-    in_force = in_force_now(customer, now)
-    if in_force is None:
+    found = usage_now(customer, now=now)
+    if found is None:
         return Entitlement(_why_not(customer, now), now)
-    agreed = in_force.agreed
-    catch_up([customer.id], now=now)
-    asked = running_usage(agreed)
-    still_open = going_on(asked, now=now)
-    settled = CountsAsOf(now, redeemed=in_force.redeemed, settled_alone=not still_open.live)
+    agreed, asked, still_open, settled = found
     usage = _Usage(settled, agreed, still_open.counts)
     watch_if_many(asked, still_open, usage.settled(), now=now)
     allowances = usage.allowances(_tiers(agreed.terms, tier))

@@ -3,19 +3,19 @@
 import datetime as dt
 import math
 import uuid
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from fractions import Fraction
 from functools import lru_cache
 from typing import NamedTuple
 
-from api.asking import Question, ask, columns, instance
+from api.asking import Question, Row, ask, asked_together, columns, instance
 from billing.models import BillingSchedule, Redemption
 from billing.owing import Owed, owed_for
 from billing.records import Records
 from metering.catching_up import catch_up
 from metering.counting import Span
 from metering.reading import added, count_open, count_settled
-from metering.watching import Running, going_on, watch_if_many
+from metering.watching import GoingOn, Running, asked_first, going_on, watch_if_many
 from plans.calendar import Period
 from plans.meters import EVERYTHING, Meters, meters_of
 from plans.models import Customer, PlanVersion, Subscription, SubscriptionPhase
@@ -40,11 +40,13 @@ class NotSubscribed(Exception):
     """The customer has no subscription now, so there is no running bill."""
 
 
-class InForce(NamedTuple):
-    """What is agreed with a customer, and whether a coupon was ever redeemed for that subscription."""
+class UsageNow(NamedTuple):
+    """What is agreed with a customer now; what was `asked` about its running period, and what goes on in that."""
 
     agreed: Agreement
-    redeemed: bool
+    asked: Running
+    going_on: GoingOn
+    records: "CountsAsOf"
 
 
 class RunningBill(NamedTuple):
@@ -78,14 +80,10 @@ class RunningBill(NamedTuple):
 
 def running_bill(customer: Customer, *, now: dt.datetime) -> RunningBill:
     """The running bill of a customer. Raises NotSubscribed."""
-    in_force = in_force_now(customer, now)
-    if in_force is None:
+    found = usage_now(customer, now=now)
+    if found is None:
         raise NotSubscribed(f"{customer.key} has no subscription")
-    agreed = in_force.agreed
-    catch_up([customer.id], now=now)
-    asked = running_usage(agreed)
-    still_open = going_on(asked, now=now)
-    records = CountsAsOf(now, redeemed=in_force.redeemed, settled_alone=not still_open.live)
+    agreed, asked, still_open, records = found
     so_far = owed_for(agreed.subscription, agreed.period, records=records)
     watch_if_many(asked, still_open, sum(sum(counts.values()) for counts in so_far.counts), now=now)
     forecast = owed_for(
@@ -94,22 +92,34 @@ def running_bill(customer: Customer, *, now: dt.datetime) -> RunningBill:
     return RunningBill(agreed, so_far, still_open.counts, still_open.as_of, forecast)
 
 
-def in_force_now(customer: Customer, now: dt.datetime) -> InForce | None:
-    """What is agreed with a customer at this instant, if anything is: `agreement_at` its `live_subscription`.
+def usage_now(customer: Customer, *, now: dt.datetime) -> UsageNow | None:
+    """What is to be said about a customer's usage follows from; None: it has no subscription that is in force."""
+    live = {"customer": customer.pk, "now": now}
+    with asked_together((LIVE, live), *asked_first(customer.pk)):
+        rows = ask(LIVE, live)
+        if not rows:
+            return None
+        catch_up([customer.pk], now=now)
+        agreed = agreement_at(_subscription(rows), now)
+        asked = running_usage(agreed)
+        still_open = going_on(asked, now=now)
+    records = CountsAsOf(now, redeemed=rows[0][-1], settled_alone=not still_open.live)
+    return UsageNow(agreed, asked, still_open, records)
 
-    Read by hand, and the versions of plans, which are frozen, from memory: for the ORM to make its queries would take
+
+def _subscription(live: Sequence[Row]) -> Subscription:
+    """The customer's `live_subscription` with its phases, from rows of LIVE.
+
+    Made by hand, and the versions of plans, which are frozen, from memory: for the ORM to make its queries would take
     as long as all the rest of a read.
     """
-    rows = ask(LIVE, {"customer": customer.pk, "now": now})
-    if not rows:
-        return None
     of_subscription = len(Subscription._meta.concrete_fields)
-    subscription = instance(Subscription, rows[0][:of_subscription])
-    phases = [instance(SubscriptionPhase, row[of_subscription:-1]) for row in rows]
+    subscription = instance(Subscription, live[0][:of_subscription])
+    phases = [instance(SubscriptionPhase, row[of_subscription:-1]) for row in live]
     for phase in phases:
         phase.subscription, phase.plan_version = subscription, _frozen(phase.plan_version_id)
     subscription._prefetched_objects_cache = {"phases": phases}  # type: ignore[attr-defined]
-    return InForce(agreement_at(subscription, now), redeemed=rows[0][-1])
+    return subscription
 
 
 @lru_cache(maxsize=1024)

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Sequence
 import msgspec
 from django.db import connection
 
-from metering.one_exchange import Statement, Step
+from api.exchanging import Statement, Step
 from metering.packed_arrays import PACKERS, PackedArray, instants, raw_cursor, texts, uuids, words
 from metering.sittings import MeteredEvent, chronological
 

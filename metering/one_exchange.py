@@ -1,37 +1,14 @@
 """How do a few statements become one commit in one exchange with the database?
 
-On the path of every event, waiting for an answer costs more than what is waited for. So statements that need nothing
-of each other's answers are sent together, prepared once a connection, with PostgreSQL's pipeline mode: what lies before
-its Sync message is one transaction, of which everything is committed or nothing. This speaks to libpq through the
-driver (psycopg.pq), since a cursor's way there takes several times as long.
+For the path of every event: sent together (api.exchanging), they are a transaction of their own.
 """
 
-import select
-from collections.abc import Iterator, Sequence
-from itertools import islice
-from typing import NamedTuple
+from collections.abc import Sequence
 
-import psycopg
 from django.db import connection
-from psycopg.pq import ConnStatus, ExecStatus, Format
-from psycopg.pq.abc import PGconn, PGresult
 
-from api.prepared import ConnectionLost, error_of, name_of, prepared_on
-
-
-class Statement:
-    """SQL with parameters $1, $2 and so on, all of them sent in binary form."""
-
-    def __init__(self, sql: str) -> None:
-        self.sql = sql.encode()
-        self.name = name_of(self.sql)
-
-
-class Step(NamedTuple):
-    """A statement and its parameters."""
-
-    statement: Statement
-    parameters: Sequence[bytes]
+from api.exchanging import Step, exchange
+from api.prepared import ConnectionLost
 
 
 def commit_in_one_exchange(steps: Sequence[Step]) -> None:
@@ -44,7 +21,7 @@ def commit_in_one_exchange(steps: Sequence[Step]) -> None:
     connection.ensure_connection()
     with connection.wrap_database_errors:
         try:
-            failure = _exchange(connection.connection, steps)
+            failure = exchange(connection.connection, steps).failure
         except BaseException:
             connection.close()  # nobody knows what it is in the middle of
             raise
@@ -52,50 +29,3 @@ def commit_in_one_exchange(steps: Sequence[Step]) -> None:
             connection.close()
         if failure is not None:
             raise failure
-
-
-def _exchange(driver: "psycopg.Connection", steps: Sequence[Step]) -> psycopg.Error | None:
-    """What went wrong, if anything did; either way the connection is ready for what comes next."""
-    link, known = driver.pgconn, prepared_on(driver)
-    new = {step.statement.name: step.statement for step in steps if step.statement.name not in known}
-    link.enter_pipeline_mode()
-    for statement in new.values():
-        link.send_prepare(statement.name, statement.sql)
-    for statement, parameters in steps:
-        link.send_query_prepared(
-            statement.name, parameters, [Format.BINARY] * len(parameters), result_format=Format.BINARY
-        )
-    link.pipeline_sync()
-    results = list(_results(link))
-    link.exit_pipeline_mode()
-    failed = next((place for place, result in enumerate(results) if result.status == ExecStatus.FATAL_ERROR), None)
-    known.update(islice(new, failed))  # whose answers come first
-    if failed is None:
-        return None
-    error = error_of(results[failed])
-    if isinstance(error, psycopg.errors.InvalidSqlStatementName):
-        known.clear()  # behind a pooler, a connection may be another one than it was
-    elif isinstance(error, psycopg.errors.DuplicatePreparedStatement):
-        known.update(islice(new, failed + 1))
-    return error
-
-
-def _results(link: PGconn) -> Iterator[PGresult]:
-    """The results of all commands up to the Sync. Raises OperationalError if the connection breaks."""
-    ready = select.poll()
-    ready.register(link.socket, select.POLLIN | select.POLLOUT)
-    while link.flush():
-        ready.poll()
-        link.consume_input()
-    ready.modify(link.socket, select.POLLIN)
-    while True:
-        while link.is_busy():
-            ready.poll()
-            link.consume_input()
-        result = link.get_result()
-        if result is not None and result.status == ExecStatus.PIPELINE_SYNC:
-            return
-        if result is not None:
-            yield result
-        elif link.status == ConnStatus.BAD:
-            raise ConnectionLost(link.get_error_message())

@@ -8,7 +8,7 @@ import uuid
 from collections.abc import Callable, Collection, Iterable, Mapping
 from typing import NamedTuple
 
-from metering.one_exchange import Statement, Step
+from api.exchanging import Statement, Step
 from metering.packed_arrays import bools, raw_cursor, texts, uuids
 from metering.usage_lock import share_usage_lock, take_usage_lock
 

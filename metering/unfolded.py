@@ -15,8 +15,8 @@ from typing import Any, NamedTuple
 import msgspec
 
 from api.asking import Question, ask
+from api.exchanging import Statement, Step
 from api.ids import uuid7s
-from metering.one_exchange import Statement, Step
 from metering.packed_arrays import PackedArray, bytestrings, instants, raw_cursor, uuids
 from metering.sittings import CLOSE, Call, MeteredEvent
 

@@ -13,7 +13,7 @@ from collections.abc import Iterable
 
 from django.db import connection
 
-from metering.one_exchange import Statement, Step
+from api.exchanging import Statement, Step
 from metering.packed_arrays import int4s
 
 LOCK_SPACE = 7041

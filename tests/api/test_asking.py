@@ -12,7 +12,7 @@ import pytest
 from django.db import OperationalError, ProgrammingError, connection, transaction
 from psycopg.pq import TransactionStatus
 
-from api.asking import Question, Row, ask, columns, instance
+from api.asking import Question, Row, ask, asked_together, columns, instance
 from api.models import ApiKey
 from api.prepared import prepared_on
 
@@ -99,17 +99,77 @@ def test_a_connection_that_goes_in_the_midst_of_a_request_is_said() -> None:
         ask(PID, {})
 
 
+# Asked together
+
+NOW = Question("SELECT clock_timestamp(), %(said)s::text")
+AGAIN = {"said": "again", "other": None}
+
+
+def test_what_was_asked_together_is_at_hand_once_for_whoever_asks_the_same() -> None:
+    with asked_together((NOW, {"said": "a"}), (NOW, {"said": "b"}), (SAID, AGAIN)):
+        asked_until = ask(Question("SELECT clock_timestamp()"), {})[0][0]
+        ((second, b),), ((first, a),) = ask(NOW, {"said": "b"}), ask(NOW, {"said": "a", "unasked": 1})
+        assert (a, b) == ("a", "b") and first < second < asked_until
+        assert ask(NOW, {"said": "a"})[0][0] > asked_until
+        assert ask(SAID, AGAIN) == [("againagain", None)]
+
+
+def test_what_nobody_asked_for_is_gone_with_the_block() -> None:
+    with asked_together((NOW, {"said": "a"})):
+        after = ask(Question("SELECT clock_timestamp()"), {})[0][0]
+    assert ask(NOW, {"said": "a"})[0][0] > after
+
+
+def test_within_a_transaction_every_question_is_put_as_it_comes() -> None:
+    with transaction.atomic(), asked_together((NOW, {"said": "a"})):
+        after = ask(Question("SELECT clock_timestamp()"), {})[0][0]
+        assert ask(NOW, {"said": "a"})[0][0] > after
+    with asked_together((NOW, {"said": "a"})), transaction.atomic():
+        after = ask(Question("SELECT clock_timestamp()"), {})[0][0]
+        assert ask(NOW, {"said": "a"})[0][0] > after
+
+
+def test_questions_that_cannot_be_put_together_are_put_as_they_come() -> None:
+    nonsense = Question("SELECT nothing FROM nowhere")
+    for _ in range(2):
+        with asked_together((SAID, AGAIN), (nonsense, {}), (PID, {})):
+            assert (ask(SAID, AGAIN), len(ask(PID, {}))) == ([("againagain", None)], 1)
+            with pytest.raises(ProgrammingError, match="nowhere"):
+                ask(nonsense, {})
+
+
+def test_questions_together_do_not_mind_what_has_become_of_the_connection() -> None:
+    for break_it in (break_off, prepared_no_more, remembered_no_more):
+        for _ in range(2):
+            with asked_together((SAID, AGAIN), (PID, {})):
+                assert (ask(SAID, AGAIN), len(ask(PID, {}))) == ([("againagain", None)], 1)
+        break_it()
+        with asked_together((SAID, AGAIN), (PID, {})):
+            assert (ask(SAID, AGAIN), len(ask(PID, {}))) == ([("againagain", None)], 1)
+
+
+def prepared_no_more() -> None:
+    with connection.cursor() as cursor:
+        cursor.execute("DEALLOCATE ALL")
+
+
+def remembered_no_more() -> None:
+    prepared_on(connection.connection).clear()
+
+
+# Poolers, and what else happens to a connection
+
+
 def test_behind_a_pooler_the_connection_may_be_another_one_than_it_was() -> None:
     for _ in range(3):
         assert ask(SAID, {"said": "so", "other": ""}) == [("soso", "")]
-        with connection.cursor() as cursor:
-            cursor.execute("DEALLOCATE ALL")
+        prepared_no_more()
 
 
 def test_behind_a_pooler_somebody_else_may_have_prepared_the_same() -> None:
     for _ in range(3):
         assert ask(SAID, {"said": "so", "other": ""}) == [("soso", "")]
-        prepared_on(connection.connection).clear()
+        remembered_no_more()
 
 
 def test_a_column_may_change_its_type() -> None:

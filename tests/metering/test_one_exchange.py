@@ -8,7 +8,8 @@ import pytest
 from django.db import DatabaseError, IntegrityError, OperationalError, connection, transaction
 
 from api.asking import Question, ask
-from metering.one_exchange import Statement, Step, commit_in_one_exchange
+from api.exchanging import Statement, Step
+from metering.one_exchange import commit_in_one_exchange
 from metering.packed_arrays import texts
 
 ADD = Statement("INSERT INTO exchanged_word SELECT unnest($1::text[])")
