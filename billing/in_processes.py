@@ -5,10 +5,12 @@ afresh, not forked: it shares neither a connection nor a lock with the one that 
 """
 
 import gc
+import os
+import threading
 from collections.abc import Callable, Iterator
 from concurrent.futures import ProcessPoolExecutor
 from contextlib import contextmanager
-from multiprocessing import get_context
+from multiprocessing import get_context, parent_process
 from typing import Any
 
 import django
@@ -34,7 +36,16 @@ def mapping(processes: int) -> Iterator[Mapping]:
 
 
 def _begin(database: str) -> None:
-    """Set up what the process that started this one has, on the same database."""
+    """Set up what the process that started this one has, on the same database; and end when that one does."""
+    threading.Thread(target=_end_with_parent, daemon=True).start()
     django.setup()
     connection.settings_dict["NAME"] = database
     gc.freeze()  # what was just imported stays, and need not be looked at again
+
+
+def _end_with_parent() -> None:
+    """The pool tells its processes to end, unless it is killed; then they would wait for work for ever."""
+    parent = parent_process()
+    assert parent is not None
+    parent.join()
+    os._exit(1)

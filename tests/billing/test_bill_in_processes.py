@@ -4,7 +4,10 @@ import datetime as dt
 import multiprocessing
 import os
 import signal
+import subprocess
+import sys
 from concurrent.futures.process import BrokenProcessPool
+from pathlib import Path
 
 import pytest
 from django.db import transaction
@@ -18,6 +21,7 @@ from tests.billing.test_bill_run import rename_tier
 from tests.cast import NOON, a_plan, subscribed
 from tests.metering.conftest import Sessions
 from tests.metering.test_concurrency import wait_until_blocked
+from tests.served.serving import ROOT, eventually
 
 DUE = DEC_2 + GRACE
 CUSTOMERS = 5
@@ -78,3 +82,35 @@ def test_a_killed_process_loses_nothing(subscriptions: list[Subscription], sessi
             run.result(30)
     bill_in_processes()
     assert_all_is_billed_once()
+
+
+SLEEPING = """
+import time
+from billing.in_processes import mapping
+with mapping(2) as each_done:
+    list(each_done(time.sleep, [300, 300]))
+"""
+
+
+def test_processes_end_with_the_one_that_started_them_even_if_it_is_killed() -> None:
+    with subprocess.Popen([sys.executable, "manage.py", "shell", "--no-imports", "-c", SLEEPING], cwd=ROOT) as program:
+        try:
+            assert eventually(lambda: len(workers_of(program.pid)) == 2, within_s=30)
+            workers = workers_of(program.pid)
+        finally:
+            program.kill()
+    assert eventually(lambda: not any(map(command, workers)), within_s=20)
+
+
+def workers_of(pid: int) -> list[int]:
+    """The processes that a pool has started, without the one that keeps count of what they share."""
+    children = Path(f"/proc/{pid}/task/{pid}/children").read_text().split()
+    return [int(child) for child in children if "spawn_main" in command(int(child))]
+
+
+def command(pid: int) -> str:
+    """What a process runs; nothing if it has ended."""
+    try:
+        return Path(f"/proc/{pid}/cmdline").read_text()
+    except OSError:
+        return ""
