@@ -83,8 +83,7 @@ def ask(question: Question, given: Mapping[str, Any]) -> list[Row]:
         try:
             rows = _answer(connection.connection, question, given)
         except psycopg.OperationalError as error:
-            lost = isinstance(error, ConnectionLost) or connection.connection.closed
-            if connection.health_check_done or not lost:  # type: ignore[attr-defined]
+            if connection.health_check_done or not _is_lost(error):  # type: ignore[attr-defined]
                 raise
             connection.close()
             connection.connect()
@@ -98,6 +97,7 @@ def asked_together(*asked: Asked) -> Iterator[None]:
     """Put questions in one exchange; in the block, whoever asks the same has the answer at hand, once.
 
     It is as of the beginning of the block. Within a transaction, and where the exchange fails, each is put as it comes.
+    Raises what Django raises where the database is there and has no time for us.
     """
     before = _at_hand.set([] if connection.in_atomic_block else _answered_together(asked))
     try:
@@ -118,25 +118,32 @@ def instance(model: type[M], row: Row) -> M:
 
 def _answered_together(asked: Sequence[Asked]) -> list[_AtHand]:
     connection.ensure_connection()
-    values = [question.values(given) for question, given in asked]
-    try:
+    with connection.wrap_database_errors:
+        values = [question.values(given) for question, given in asked]
         shapes = [Transformer(connection.connection) for _ in asked]
         steps = [_step(question, own, shape) for (question, _), own, shape in zip(asked, values, shapes, strict=True)]
-        answers, failure = exchange(connection.connection, steps)
-    except psycopg.OperationalError as error:
-        answers, failure = [], error
-    except BaseException:
-        connection.close()  # nobody knows what it is in the middle of
-        raise
-    if failure is not None:
-        if isinstance(failure, psycopg.OperationalError):
-            connection.close()
+        try:
+            answers, failure = exchange(connection.connection, steps)
+        except BaseException as error:
+            connection.close()  # nobody knows what it is in the middle of
+            if isinstance(error, psycopg.OperationalError):
+                return []
+            raise
+        if failure is None:
+            connection.health_check_done = True  # type: ignore[attr-defined]  # as in `ask`
+            return [
+                _AtHand(question, own, _rows(answer, shape))
+                for (question, _), own, answer, shape in zip(asked, values, answers, shapes, strict=True)
+            ]
+        if _is_lost(failure) or isinstance(failure, psycopg.errors.FeatureNotSupported):
+            connection.close()  # on a new one, everything is prepared anew
+        elif isinstance(failure, psycopg.OperationalError):
+            raise failure  # a limit of time, say, which is not to be waited for twice
         return []
-    connection.health_check_done = True  # type: ignore[attr-defined]  # as in `ask`
-    return [
-        _AtHand(question, own, _rows(answer, shape))
-        for (question, _), own, answer, shape in zip(asked, values, answers, shapes, strict=True)
-    ]
+
+
+def _is_lost(error: psycopg.Error) -> bool:
+    return isinstance(error, ConnectionLost) or bool(connection.connection.closed)
 
 
 def _answer(driver: "psycopg.Connection", question: Question, given: Mapping[str, Any]) -> list[Row]:

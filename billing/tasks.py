@@ -1,7 +1,9 @@
 """Which sweeps of billing does Celery wake? Each finds its work in rows; losing a message loses nothing."""
 
 import contextlib
+import time
 import uuid
+from itertools import islice
 
 from celery import shared_task
 from django.utils import timezone
@@ -21,6 +23,10 @@ from metering.settling import settle
 
 BILL_EXPIRES_S = 60
 """A batch that no worker has come to by then is found again by the next sweep."""
+BATCHES_A_SWEEP = 40
+"""Half a minute's work for one worker. More waits for the next sweep, so that the other ones have their turn."""
+AT_STRIPE_FOR_S = 20.0
+"""After which a worker does something else; the next sweep goes on."""
 AT_STRIPE = (stripe_tax.finalize_due, collecting.collect_due, refunding.refund_due, stripe_tax_records.record_due)
 
 
@@ -29,25 +35,24 @@ def bill_due() -> None:
     """Give the periods that are over to the workers, batch by batch."""
     now = timezone.now()
     settle(as_of=now, now=now)
-    for batch in billing.batches(billing.schedules_due(as_of=now, now=now)):
+    for batch in islice(billing.batches(billing.schedules_due(as_of=now, now=now)), BATCHES_A_SWEEP):
         bill_batch.apply_async((list(map(str, batch)),), expires=BILL_EXPIRES_S)
 
 
 @shared_task(name="billing.bill_batch")
 def bill_batch(schedule_ids: list[str]) -> None:
-    """Invoice what is over by now of these subscriptions, and send the invoices on their way."""
+    """Invoice what is over by now of these subscriptions."""
     now = timezone.now()
-    if billing.bill_batch(list(map(uuid.UUID, schedule_ids)), as_of=now, now=now).invoices:
-        collect_due.delay()
+    billing.bill_batch(list(map(uuid.UUID, schedule_ids)), as_of=now, now=now)
 
 
 @shared_task(name="billing.collect_due")
 def collect_due() -> None:
     """Have Stripe tax the drafts that wait for it, and take finalized invoices and credit notes there."""
+    until = time.monotonic() + AT_STRIPE_FOR_S
     with contextlib.suppress(StripeNotConfigured):
-        for sweep in AT_STRIPE:
-            while sweep(now=timezone.now()):
-                pass
+        while sum(sweep(now=timezone.now()) for sweep in AT_STRIPE) and time.monotonic() < until:
+            pass
 
 
 @shared_task(name="billing.read_stripe_inbox")

@@ -132,8 +132,9 @@ def _settle(rows: str, customer_ids: list[uuid.UUID], as_of: dt.datetime, **of_t
     forget_settled(rows, customer_ids, params)
     with raw_cursor() as cursor:
         cursor.execute(_settling(rows), params)
-        found, unruled, settled = cursor.fetchone() or (0, 0, 0)
-        return Settled(found, unruled, settled)
+        counted = cursor.fetchone()
+        assert counted is not None
+        return Settled(*counted)
 
 
 def _settling(rows: str) -> str:

@@ -12,7 +12,7 @@ import pytest
 from django.db import OperationalError, ProgrammingError, connection, transaction
 from psycopg.pq import TransactionStatus
 
-from api.asking import Question, Row, ask, asked_together, columns, instance
+from api.asking import Question, Row, _at_hand, ask, asked_together, columns, instance
 from api.models import ApiKey
 from api.prepared import prepared_on
 
@@ -146,6 +146,35 @@ def test_questions_together_do_not_mind_what_has_become_of_the_connection() -> N
         break_it()
         with asked_together((SAID, AGAIN), (PID, {})):
             assert (ask(SAID, AGAIN), len(ask(PID, {}))) == ([("againagain", None)], 1)
+
+
+def test_a_column_may_change_its_type_between_questions_together() -> None:
+    question = Question("SELECT said FROM changing_together")
+    with connection.cursor() as cursor:
+        cursor.execute("CREATE TABLE changing_together AS SELECT 1 AS said")
+    try:
+        for kind, said in (("int", 1), ("text", "1"), ("int USING said::int", 1)):
+            with connection.cursor() as cursor:
+                cursor.execute(f"ALTER TABLE changing_together ALTER said TYPE {kind}")
+            for _ in range(2):
+                with asked_together((question, {}), (SAID, AGAIN)):
+                    assert (ask(question, {}), ask(SAID, AGAIN)) == ([(said,)], [("againagain", None)])
+        with asked_together((question, {})):  # now it is prepared
+            assert len(_at_hand.get()) == 1
+    finally:
+        with connection.cursor() as cursor:
+            cursor.execute("DROP TABLE changing_together")
+
+
+def test_a_limit_of_time_is_not_waited_for_twice() -> None:
+    with connection.cursor() as cursor:
+        cursor.execute("SET statement_timeout = '100ms'")
+    sleep = Question("SELECT pg_sleep(5)::text")
+    begin = time.monotonic()
+    with pytest.raises(OperationalError, match="statement timeout"), asked_together((sleep, {})):
+        raise AssertionError("there is no answer at hand")
+    assert time.monotonic() - begin < 2
+    assert len(ask(PID, {})) == 1
 
 
 def prepared_no_more() -> None:

@@ -1,6 +1,6 @@
 """The sweeps that Celery wakes: the bill run gives its batches to whichever workers there are."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
@@ -54,3 +54,29 @@ def test_a_batch_that_comes_twice_or_late_bills_nothing_again(batches_sent: list
             tasks.bill_batch(*arguments)
         tasks.bill_due()
     assert (Invoice.objects.count(), len(batches_sent)) == (2, 1)
+
+
+def test_more_than_a_sweep_gives_out_waits_for_the_next(
+    batches_sent: list[Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(tasks, "BATCHES_A_SWEEP", 2)
+    plan = a_plan()
+    for customer in (acme(), bolt(), cleo()):
+        subscribed(customer, plan)
+    with time_machine.travel(NOON, tick=False):
+        tasks.bill_due()
+        assert Invoice.objects.count() == len(batches_sent) == 2
+        tasks.bill_due()
+    assert Invoice.objects.count() == len(batches_sent) == 3
+
+
+def test_taking_things_to_stripe_ends_in_time_and_looks_at_everything_in_turn(monkeypatch: pytest.MonkeyPatch) -> None:
+    looked: list[str] = []
+
+    def always_more(name: str) -> Callable[..., int]:
+        return lambda *, now: looked.append(name) or 1  # type: ignore[func-returns-value]
+
+    monkeypatch.setattr(tasks, "AT_STRIPE", (always_more("tax"), always_more("collect")))
+    monkeypatch.setattr(tasks, "AT_STRIPE_FOR_S", 0.0)
+    tasks.collect_due()
+    assert looked == ["tax", "collect"]

@@ -141,8 +141,10 @@ def losing(when: str) -> Iterator[None]:
     """Whoever takes from the queue `when` this is true has lost a race."""
     with connection.cursor() as cursor:
         cursor.execute(RACE.format(when))
-        yield
-        cursor.execute("DROP TRIGGER race ON metering_unfoldedevents")
+        try:
+            yield
+        finally:
+            cursor.execute("DROP TRIGGER race ON metering_unfoldedevents")
 
 
 @pytest.fixture

@@ -16,6 +16,9 @@ from billing.tasks import AT_STRIPE
 from billing.topping_up import top_up_due
 from plans.money import format_amount
 
+MOST_PROCESSES = 16
+"""Each has a connection, and all wait for each other at the invoice number."""
+
 
 class Command(BaseCommand):
     help = "Settle what is due, invoice every period that is over, see to the wallets, and take it all to Stripe."
@@ -25,7 +28,9 @@ class Command(BaseCommand):
         parser.add_argument(
             "--processes",
             type=int,
-            default=os.cpu_count() or 1,
+            choices=range(1, MOST_PROCESSES + 1),
+            metavar=f"1-{MOST_PROCESSES}",
+            default=min(os.cpu_count() or 1, MOST_PROCESSES),
             help="how many share the work where there is much (default: as many as there are processors)",
         )
 
