@@ -6,12 +6,14 @@ again; this speaks to libpq through the driver (psycopg.pq). It is for reading a
 is put twice, so that one that finds its connection gone is put again on a new one, and no other check is needed that
 the connection is still there. Within a transaction it is an ordinary statement of it.
 
-Several questions that are sure to be asked may be put in one exchange (`asked_together`): an exchange takes longer than
-most answers.
+An exchange takes longer than most answers. Whoever asks about the same thing again will ask the same questions, so all
+of them are put in one exchange at the beginning (`asked_as_before`).
 """
 
+import datetime as dt
 import re
-from collections.abc import Iterator, Mapping, Sequence
+import threading
+from collections.abc import Callable, Hashable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from contextvars import ContextVar
 from typing import Any, NamedTuple, TypeVar
@@ -49,19 +51,53 @@ class Question:
         return [given[name] for name in self.parameters]
 
 
-Asked = tuple[Question, Mapping[str, Any]]
-"""A question and the parameters given with it."""
-
-
-class _AtHand(NamedTuple):
-    """An answer that nobody has asked for yet."""
+class _Asked(NamedTuple):
+    """A question and the values that it was asked with."""
 
     question: Question
     values: list[Any]
-    rows: list[Row]
 
 
-_at_hand: ContextVar[list[_AtHand]] = ContextVar("answers at hand")
+class _Block(NamedTuple):
+    """What is asked in a block of `asked_as_before`, and the answers at hand that nobody has asked for yet."""
+
+    asked: list[_Asked]
+    at_hand: list[tuple[_Asked, list[Row]]]
+
+    def answer(self, asked: _Asked) -> list[Row] | None:
+        """The rows, once, if they are at hand."""
+        self.asked.append(asked)
+        for place, (known, rows) in enumerate(self.at_hand):
+            if known.question is asked.question and known.values == asked.values:
+                del self.at_hand[place]
+                return rows
+        return None
+
+    def forget(self, execute: Callable[..., Any], *arguments: Any) -> Any:
+        """Called for whatever else is done on the connection: it may change what the answers are about."""
+        self.at_hand.clear()
+        return execute(*arguments)
+
+
+class _Remembered(NamedTuple):
+    """What was asked in a block, and which instant was now."""
+
+    asked: list[_Asked]
+    now: dt.datetime
+
+    def at(self, now: dt.datetime) -> list[_Asked]:
+        """The same questions, asked at another instant."""
+        return [
+            _Asked(question, [now if value == self.now else value for value in values])
+            for question, values in self.asked
+        ]
+
+
+MOST_REMEMBERED = 2_000
+"""Subjects; some kilobytes each."""
+_remembered: dict[Hashable, _Remembered] = {}
+_remembering = threading.Lock()
+_block: ContextVar[_Block | None] = ContextVar("questions of a block", default=None)
 
 
 def ask(question: Question, given: Mapping[str, Any]) -> list[Row]:
@@ -70,12 +106,11 @@ def ask(question: Question, given: Mapping[str, Any]) -> list[Row]:
     Raises what Django raises for it (DatabaseError with the driver's error as its cause).
     """
     connection.ensure_connection()
-    if not connection.in_atomic_block:
-        at_hand = _at_hand.get([])
-        for answer in at_hand:
-            if answer.question is question and answer.values == question.values(given):
-                at_hand.remove(answer)
-                return answer.rows
+    block = _block.get()
+    if block is not None and not connection.in_atomic_block:
+        known = block.answer(_Asked(question, question.values(given)))
+        if known is not None:
+            return known
     with connection.wrap_database_errors:
         if connection.in_atomic_block:
             with psycopg.Cursor(connection.connection) as cursor:
@@ -93,17 +128,29 @@ def ask(question: Question, given: Mapping[str, Any]) -> list[Row]:
 
 
 @contextmanager
-def asked_together(*asked: Asked) -> Iterator[None]:
-    """Put questions in one exchange; in the block, whoever asks the same has the answer at hand, once.
+def asked_as_before(subject: Hashable, *, now: dt.datetime) -> Iterator[None]:
+    """What was asked in the last such block about the subject is put in one exchange; `ask` has each answer once.
 
-    It is as of the beginning of the block. Within a transaction, and where the exchange fails, each is put as it comes.
-    Raises what Django raises where the database is there and has no time for us.
+    `now` stands for what was now then. Answers are as of the beginning of the block, in the order of the questions, and
+    hold until anything else is done on the connection. Within a transaction, and where the exchange fails, each
+    question is put as it comes. Raises what Django raises where the database is there and has no time for us.
     """
-    before = _at_hand.set([] if connection.in_atomic_block else _answered_together(asked))
-    try:
+    if connection.in_atomic_block:
         yield
+        return
+    remembered = _remembered.get(subject)
+    block = _Block([], [] if remembered is None else _answered_together(remembered.at(now)))
+    outer = _block.set(block)
+    try:
+        with connection.execute_wrapper(block.forget):
+            yield
     finally:
-        _at_hand.reset(before)
+        _block.reset(outer)
+    with _remembering:
+        _remembered.pop(subject, None)
+        _remembered[subject] = _Remembered(block.asked, now)
+        if len(_remembered) > MOST_REMEMBERED:
+            del _remembered[next(iter(_remembered))]
 
 
 def columns(model: type[models.Model], table: str) -> str:
@@ -116,12 +163,11 @@ def instance(model: type[M], row: Row) -> M:
     return model.from_db(connection.alias, [field.attname for field in model._meta.concrete_fields], row)
 
 
-def _answered_together(asked: Sequence[Asked]) -> list[_AtHand]:
+def _answered_together(asked: Sequence[_Asked]) -> list[tuple[_Asked, list[Row]]]:
     connection.ensure_connection()
     with connection.wrap_database_errors:
-        values = [question.values(given) for question, given in asked]
         shapes = [Transformer(connection.connection) for _ in asked]
-        steps = [_step(question, own, shape) for (question, _), own, shape in zip(asked, values, shapes, strict=True)]
+        steps = [_step(question, values, shape) for (question, values), shape in zip(asked, shapes, strict=True)]
         try:
             answers, failure = exchange(connection.connection, steps)
         except BaseException as error:
@@ -131,10 +177,8 @@ def _answered_together(asked: Sequence[Asked]) -> list[_AtHand]:
             raise
         if failure is None:
             connection.health_check_done = True  # type: ignore[attr-defined]  # as in `ask`
-            return [
-                _AtHand(question, own, _rows(answer, shape))
-                for (question, _), own, answer, shape in zip(asked, values, answers, shapes, strict=True)
-            ]
+            rows = map(_rows, answers, shapes)
+            return list(zip(asked, rows, strict=True))
         if _is_lost(failure) or isinstance(failure, psycopg.errors.FeatureNotSupported):
             connection.close()  # on a new one, everything is prepared anew
         elif isinstance(failure, psycopg.OperationalError):

@@ -8,14 +8,14 @@ from fractions import Fraction
 from functools import lru_cache
 from typing import NamedTuple
 
-from api.asking import Question, Row, ask, asked_together, columns, instance
+from api.asking import Question, Row, ask, columns, instance
 from billing.models import BillingSchedule, Redemption
 from billing.owing import Owed, owed_for
 from billing.records import Records
 from metering.catching_up import catch_up
 from metering.counting import Span
 from metering.reading import added, count_open, count_settled
-from metering.watching import GoingOn, Running, asked_first, going_on, watch_if_many
+from metering.watching import GoingOn, Running, going_on, watch_if_many
 from plans.calendar import Period
 from plans.meters import EVERYTHING, Meters, meters_of
 from plans.models import Customer, PlanVersion, Subscription, SubscriptionPhase
@@ -94,15 +94,13 @@ def running_bill(customer: Customer, *, now: dt.datetime) -> RunningBill:
 
 def usage_now(customer: Customer, *, now: dt.datetime) -> UsageNow | None:
     """What is to be said about a customer's usage follows from; None: it has no subscription that is in force."""
-    live = {"customer": customer.pk, "now": now}
-    with asked_together((LIVE, live), *asked_first(customer.pk)):
-        rows = ask(LIVE, live)
-        if not rows:
-            return None
-        catch_up([customer.pk], now=now)
-        agreed = agreement_at(_subscription(rows), now)
-        asked = running_usage(agreed)
-        still_open = going_on(asked, now=now)
+    rows = ask(LIVE, {"customer": customer.pk, "now": now})
+    if not rows:
+        return None
+    catch_up([customer.pk], now=now)
+    agreed = agreement_at(_subscription(rows), now)
+    asked = running_usage(agreed)
+    still_open = going_on(asked, now=now)
     records = CountsAsOf(now, redeemed=rows[0][-1], settled_alone=not still_open.live)
     return UsageNow(agreed, asked, still_open, records)
 

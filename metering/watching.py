@@ -15,13 +15,12 @@ from typing import NamedTuple
 import msgspec
 from django.db import connection, transaction
 
-from api.asking import Asked, Question, ask, columns, instance
+from api.asking import Question, ask, columns, instance
 from metering.catching_up import catch_up
 from metering.models import Tally, WatchedUsage
 from metering.reading import count_open
 from metering.settling import settle_customers
 from metering.tallies import hour_of
-from metering.unfolded import WAITING_AMONG
 from metering.usage_lock import take_usage_lock
 from plans.meters import Meters
 
@@ -83,11 +82,6 @@ class GoingOn(NamedTuple):
     as_of: dt.datetime
     live: bool
     watched: bool
-
-
-def asked_first(customer_id: uuid.UUID) -> list[Asked]:
-    """What `catch_up` and `going_on` ask about a customer before anything else, to be asked together."""
-    return [(WAITING_AMONG, {"customers": [customer_id]}), (KEPT, {"customer": customer_id})]
 
 
 def going_on(asked: Running, *, now: dt.datetime) -> GoingOn:

@@ -8,6 +8,7 @@ from django.utils import timezone
 from msgspec import Meta
 from rest_framework.request import Request
 
+from api.asking import asked_as_before
 from api.endpoints import Endpoint, operation
 from api.strict_json import Body
 from billing.entitling import ENTITLED, Allowance, Entitlement, Reason, UnknownTier, entitlement
@@ -79,8 +80,10 @@ class CustomerEntitlement(Endpoint):
         summary="Read what a customer is entitled to",
     )
     def get(self, request: Request, key: str, query: EntitlementQuery) -> EntitlementOut:
-        customer = get_customer(key)
-        return _entitlement_out(customer.key, entitlement(customer, tier=query.tier, now=timezone.now()))
+        now = timezone.now()
+        with asked_as_before(("entitlement", key), now=now):
+            customer = get_customer(key)
+            return _entitlement_out(customer.key, entitlement(customer, tier=query.tier, now=now))
 
 
 def _entitlement_out(key: str, found: Entitlement) -> EntitlementOut:

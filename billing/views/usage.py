@@ -8,6 +8,7 @@ from django.utils import timezone
 from msgspec import Meta
 from rest_framework.request import Request
 
+from api.asking import asked_as_before
 from api.endpoints import Endpoint, operation
 from api.problems import bad_request
 from api.strict_json import Body
@@ -127,8 +128,10 @@ class Usage(Endpoint):
 
     @operation(scope="read", returns=UsageOut, problems={NotSubscribed: 409}, summary="Read a customer's running bill")
     def get(self, request: Request, key: str) -> UsageOut:
-        customer = get_customer(key)
-        return _usage_out(customer.key, running_bill(customer, now=timezone.now()))
+        now = timezone.now()
+        with asked_as_before(("usage", key), now=now):
+            customer = get_customer(key)
+            return _usage_out(customer.key, running_bill(customer, now=now))
 
 
 def _usage_out(key: str, running: RunningBill) -> UsageOut:

@@ -12,7 +12,8 @@ import pytest
 from django.db import OperationalError, ProgrammingError, connection, transaction
 from psycopg.pq import TransactionStatus
 
-from api.asking import Question, Row, _at_hand, ask, asked_together, columns, instance
+from api import asking
+from api.asking import Question, Row, _remembered, ask, asked_as_before, columns, instance
 from api.models import ApiKey
 from api.prepared import prepared_on
 
@@ -99,81 +100,149 @@ def test_a_connection_that_goes_in_the_midst_of_a_request_is_said() -> None:
         ask(PID, {})
 
 
-# Asked together
+# Asked as before
 
-NOW = Question("SELECT clock_timestamp(), %(said)s::text")
+TIME = Question("SELECT clock_timestamp(), %(said)s::text")
 AGAIN = {"said": "again", "other": None}
+THEN, LATER = dt.datetime(2026, 11, 20, 10, tzinfo=dt.UTC), dt.datetime(2026, 11, 20, 11, tzinfo=dt.UTC)
 
 
-def test_what_was_asked_together_is_at_hand_once_for_whoever_asks_the_same() -> None:
-    with asked_together((NOW, {"said": "a"}), (NOW, {"said": "b"}), (SAID, AGAIN)):
-        asked_until = ask(Question("SELECT clock_timestamp()"), {})[0][0]
-        ((second, b),), ((first, a),) = ask(NOW, {"said": "b"}), ask(NOW, {"said": "a", "unasked": 1})
-        assert (a, b) == ("a", "b") and first < second < asked_until
-        assert ask(NOW, {"said": "a"})[0][0] > asked_until
+@pytest.fixture
+def subject() -> Iterator[str]:
+    """Something nobody has asked about yet."""
+    yield "something"
+    _remembered.pop("something", None)
+
+
+def time_now() -> dt.datetime:
+    ((now, _),) = ask(Question("SELECT clock_timestamp(), ''"), {})
+    return now
+
+
+def asked_before(subject: str, *asked: tuple[Question, dict[str, Any]], now: dt.datetime = THEN) -> None:
+    with asked_as_before(subject, now=now):
+        for question, given in asked:
+            ask(question, given)
+
+
+def test_the_second_time_the_answers_are_at_hand_once_for_whoever_asks_the_same(subject: str) -> None:
+    asked_before(subject, (TIME, {"said": "a"}), (TIME, {"said": "b"}), (SAID, AGAIN))
+    with asked_as_before(subject, now=LATER):
+        until = time_now()
+        ((second, b),), ((first, a),) = ask(TIME, {"said": "b"}), ask(TIME, {"said": "a", "unasked": 1})
+        assert (a, b) == ("a", "b") and first < second < until
+        assert ask(TIME, {"said": "a"})[0][0] > until
         assert ask(SAID, AGAIN) == [("againagain", None)]
 
 
-def test_what_nobody_asked_for_is_gone_with_the_block() -> None:
-    with asked_together((NOW, {"said": "a"})):
-        after = ask(Question("SELECT clock_timestamp()"), {})[0][0]
-    assert ask(NOW, {"said": "a"})[0][0] > after
+def test_what_was_now_is_now_again(subject: str) -> None:
+    question = Question("SELECT clock_timestamp(), %(since)s::timestamptz, %(now)s::timestamptz")
+    for now in (THEN, LATER):
+        with asked_as_before(subject, now=now):
+            until = time_now()
+            ((at, since, said),) = ask(question, {"since": THEN - dt.timedelta(1), "now": now})
+            assert (since, said) == (THEN - dt.timedelta(1), now)
+            assert (at < until) == (now == LATER)
 
 
-def test_within_a_transaction_every_question_is_put_as_it_comes() -> None:
-    with transaction.atomic(), asked_together((NOW, {"said": "a"})):
-        after = ask(Question("SELECT clock_timestamp()"), {})[0][0]
-        assert ask(NOW, {"said": "a"})[0][0] > after
-    with asked_together((NOW, {"said": "a"})), transaction.atomic():
-        after = ask(Question("SELECT clock_timestamp()"), {})[0][0]
-        assert ask(NOW, {"said": "a"})[0][0] > after
+def test_other_questions_than_before_are_put_as_they_come_and_remembered(subject: str) -> None:
+    asked_before(subject, (TIME, {"said": "a"}))
+    for expected in (False, True):
+        with asked_as_before(subject, now=LATER):
+            until = time_now()
+            assert (ask(TIME, {"said": "b"})[0][0] < until) is expected
 
 
-def test_questions_that_cannot_be_put_together_are_put_as_they_come() -> None:
-    nonsense = Question("SELECT nothing FROM nowhere")
+def test_what_nobody_asked_for_is_gone_with_the_block(subject: str) -> None:
+    asked_before(subject, (TIME, {"said": "a"}))
+    with asked_as_before(subject, now=LATER):
+        until = time_now()
+    assert ask(TIME, {"said": "a"})[0][0] > until
+
+
+def test_whatever_else_is_done_on_the_connection_may_have_changed_the_answers(subject: str) -> None:
+    asked_before(subject, (TIME, {"said": "a"}))
+    with asked_as_before(subject, now=LATER):
+        with connection.cursor() as cursor:
+            cursor.execute("SELECT clock_timestamp()")
+            (until,) = cursor.fetchone()
+        assert ask(TIME, {"said": "a"})[0][0] > until
+
+
+def test_a_block_that_fails_is_not_remembered(subject: str) -> None:
+    with pytest.raises(ZeroDivisionError), asked_as_before(subject, now=THEN):
+        ask(TIME, {"said": "a"})
+        raise ZeroDivisionError
+    assert subject not in _remembered
+
+
+def test_the_longest_remembered_is_forgotten_first(subject: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(asking, "MOST_REMEMBERED", len(_remembered) + 2)
+    for name in (subject, "another", subject, "a third"):
+        asked_before(name, (PID, {}))
+    assert _remembered.keys() >= {subject, "a third"} and "another" not in _remembered
+    del _remembered["a third"]
+
+
+def test_within_a_transaction_every_question_is_put_as_it_comes(subject: str) -> None:
+    asked_before(subject, (TIME, {"said": "a"}))
+    with transaction.atomic(), asked_as_before(subject, now=LATER):
+        until = time_now()
+        assert ask(TIME, {"said": "a"})[0][0] > until
+    with asked_as_before(subject, now=LATER), transaction.atomic():
+        until = time_now()
+        assert ask(TIME, {"said": "a"})[0][0] > until
+
+
+def test_questions_that_cannot_be_put_together_are_put_as_they_come(subject: str) -> None:
+    with connection.cursor() as cursor:
+        cursor.execute("CREATE TEMPORARY TABLE passing AS SELECT 1 AS said")
+    passing = Question("SELECT said FROM passing")
+    asked_before(subject, (SAID, AGAIN), (passing, {}), (PID, {}))
+    with connection.cursor() as cursor:
+        cursor.execute("DROP TABLE passing")
     for _ in range(2):
-        with asked_together((SAID, AGAIN), (nonsense, {}), (PID, {})):
+        with asked_as_before(subject, now=LATER):
             assert (ask(SAID, AGAIN), len(ask(PID, {}))) == ([("againagain", None)], 1)
-            with pytest.raises(ProgrammingError, match="nowhere"):
-                ask(nonsense, {})
+            with pytest.raises(ProgrammingError, match="passing"):
+                ask(passing, {})
 
 
-def test_questions_together_do_not_mind_what_has_become_of_the_connection() -> None:
+def test_questions_together_do_not_mind_what_has_become_of_the_connection(subject: str) -> None:
     for break_it in (break_off, prepared_no_more, remembered_no_more):
-        for _ in range(2):
-            with asked_together((SAID, AGAIN), (PID, {})):
-                assert (ask(SAID, AGAIN), len(ask(PID, {}))) == ([("againagain", None)], 1)
+        asked_before(subject, (SAID, AGAIN), (PID, {}))
         break_it()
-        with asked_together((SAID, AGAIN), (PID, {})):
-            assert (ask(SAID, AGAIN), len(ask(PID, {}))) == ([("againagain", None)], 1)
+        for _ in range(2):
+            with asked_as_before(subject, now=LATER):
+                assert (ask(SAID, AGAIN), len(ask(PID, {}))) == ([("againagain", None)], 1)
 
 
-def test_a_column_may_change_its_type_between_questions_together() -> None:
-    question = Question("SELECT said FROM changing_together")
+def test_a_column_may_change_its_type_between_questions_together(subject: str) -> None:
+    question = Question("SELECT said, clock_timestamp() FROM changing_together")
     with connection.cursor() as cursor:
         cursor.execute("CREATE TABLE changing_together AS SELECT 1 AS said")
     try:
-        for kind, said in (("int", 1), ("text", "1"), ("int USING said::int", 1)):
+        for kind, expected in (("int", 1), ("text", "1"), ("int USING said::int", 1)):
             with connection.cursor() as cursor:
                 cursor.execute(f"ALTER TABLE changing_together ALTER said TYPE {kind}")
-            for _ in range(2):
-                with asked_together((question, {}), (SAID, AGAIN)):
-                    assert (ask(question, {}), ask(SAID, AGAIN)) == ([(said,)], [("againagain", None)])
-        with asked_together((question, {})):  # now it is prepared
-            assert len(_at_hand.get()) == 1
+            for _ in range(3):
+                with asked_as_before(subject, now=LATER):
+                    until = time_now()
+                    ((said, at),) = ask(question, {})
+                    assert (said, len(ask(PID, {}))) == (expected, 1)
+            assert at < until  # in the end they are put together again
     finally:
         with connection.cursor() as cursor:
             cursor.execute("DROP TABLE changing_together")
 
 
-def test_a_limit_of_time_is_not_waited_for_twice() -> None:
+def test_a_limit_of_time_is_not_waited_for_twice(subject: str) -> None:
+    sleep = Question("SELECT pg_sleep(0.3)::text")
+    asked_before(subject, (sleep, {}))
     with connection.cursor() as cursor:
         cursor.execute("SET statement_timeout = '100ms'")
-    sleep = Question("SELECT pg_sleep(5)::text")
-    begin = time.monotonic()
-    with pytest.raises(OperationalError, match="statement timeout"), asked_together((sleep, {})):
+    with pytest.raises(OperationalError, match="statement timeout"), asked_as_before(subject, now=LATER):
         raise AssertionError("there is no answer at hand")
-    assert time.monotonic() - begin < 2
     assert len(ask(PID, {})) == 1
 
 
