@@ -15,6 +15,7 @@ from uvicorn.protocols.http.httptools_impl import STATUS_LINE
 
 import config.wsgi  # noqa: F401  # sets Django up, in whatever process this is the first to be loaded
 from api.bodies import BODY_LIMIT
+from api.https import PROTO, is_secure
 from config.http_protocol import HEAD_LIMIT, BoundedHttp
 from metering.door import group_commit, overloaded
 from metering.group_commit import Overloaded
@@ -30,7 +31,7 @@ ENOUGH_EARLY_BYTES = 64 * 1024
 _PLAIN_HEAD = re.compile(rb"(?:[!#$%&'*+\-.^_`|~0-9A-Za-z]{1,64}+:[ \t]*+[\x20-\x7e]*+\r\n){1,64}+")
 _LONG_WAY = (b"transfer-encoding", b"connection", b"proxy-connection", b"expect", b"upgrade", b"trailer", b"te")
 _AS_USUAL = (b"connection", b"keep-alive")  # said by many clients, and what HTTP/1.1 means anyway
-_READ = (b"authorization", b"content-type", b"content-encoding", b"content-length", b"host")
+_READ = (b"authorization", b"content-type", b"content-encoding", b"content-length", b"host", PROTO)
 
 
 class EventProtocol(BoundedHttp):
@@ -139,7 +140,7 @@ def _plain_head(lines: bytes) -> PlainHead | None:
             return None
         headers[name] = value
     length = headers.get(b"content-length", b"")
-    if not length.isdigit() or len(length) > 7 or int(length) > BODY_LIMIT:
+    if not length.isdigit() or len(length) > 7 or int(length) > BODY_LIMIT or not is_secure(headers.get(PROTO)):
         return None
     return PlainHead(
         int(length),
