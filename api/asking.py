@@ -65,12 +65,13 @@ class _Block(NamedTuple):
     at_hand: list[tuple[_Asked, list[Row]]]
 
     def answer(self, asked: _Asked) -> list[Row] | None:
-        """The rows, once, if they are at hand."""
+        """The rows, once, if they are at hand; never older than an answer given before, on which whoever asks relies."""
         self.asked.append(asked)
         for place, (known, rows) in enumerate(self.at_hand):
             if known.question is asked.question and known.values == asked.values:
-                del self.at_hand[place]
+                del self.at_hand[: place + 1]
                 return rows
+        self.at_hand.clear()
         return None
 
     def forget(self, execute: Callable[..., Any], *arguments: Any) -> Any:
@@ -93,8 +94,10 @@ class _Remembered(NamedTuple):
         ]
 
 
-MOST_REMEMBERED = 2_000
+MOST_REMEMBERED = 1_000
 """Subjects; some kilobytes each."""
+MOST_TOGETHER = 20
+"""Questions: a block that asks more is not remembered."""
 _remembered: dict[Hashable, _Remembered] = {}
 _remembering = threading.Lock()
 _block: ContextVar[_Block | None] = ContextVar("questions of a block", default=None)
@@ -138,7 +141,7 @@ def asked_as_before(subject: Hashable, *, now: dt.datetime) -> Iterator[None]:
     if connection.in_atomic_block:
         yield
         return
-    remembered = _remembered.get(subject)
+    remembered = _remembered.pop(subject, None)  # and remembered again if all goes well
     block = _Block([], [] if remembered is None else _answered_together(remembered.at(now)))
     outer = _block.set(block)
     try:
@@ -146,11 +149,11 @@ def asked_as_before(subject: Hashable, *, now: dt.datetime) -> Iterator[None]:
             yield
     finally:
         _block.reset(outer)
-    with _remembering:
-        _remembered.pop(subject, None)
-        _remembered[subject] = _Remembered(block.asked, now)
-        if len(_remembered) > MOST_REMEMBERED:
-            del _remembered[next(iter(_remembered))]
+    if len(block.asked) <= MOST_TOGETHER:
+        with _remembering:
+            _remembered[subject] = _Remembered(block.asked, now)
+            if len(_remembered) > MOST_REMEMBERED:
+                del _remembered[next(iter(_remembered))]
 
 
 def columns(model: type[models.Model], table: str) -> str:

@@ -3,7 +3,6 @@
 import contextlib
 import time
 import uuid
-from itertools import islice
 
 from celery import shared_task
 from django.utils import timezone
@@ -35,7 +34,8 @@ def bill_due() -> None:
     """Give the periods that are over to the workers, batch by batch."""
     now = timezone.now()
     settle(as_of=now, now=now)
-    for batch in islice(billing.batches(billing.schedules_due(as_of=now, now=now)), BATCHES_A_SWEEP):
+    longest_due = billing.schedules_due(as_of=now, now=now)[: BATCHES_A_SWEEP * billing.SUBSCRIPTIONS_A_BATCH]
+    for batch in billing.batches(longest_due):
         bill_batch.apply_async((list(map(str, batch)),), expires=BILL_EXPIRES_S)
 
 

@@ -40,7 +40,7 @@ class Reception:
             if scope["path"] in (LIVEZ, READYZ):
                 await send_whole(send, 200, PROBED, await _probe(scope["path"]))
             else:
-                await self._let_in(scope, receive, send)
+                await self._let_in(_without_twins(scope), receive, send)
         except Problem as problem:
             await send_whole(send, problem.status, *problem.rendered())
         except Gone:
@@ -97,6 +97,14 @@ def _replay(body: bytearray, receive: Receive) -> Receive:
         return waiting.pop() if waiting else await receive()
 
     return replay
+
+
+def _without_twins(scope: Message) -> Message:
+    """Without headers that have an underscore in their name: Django could not tell them from those with a dash.
+
+    A proxy that sets X-Forwarded-Proto lets X_Forwarded_Proto through.
+    """
+    return {**scope, "headers": [header for header in scope["headers"] if b"_" not in header[0]]}
 
 
 async def _probe(path: str) -> bytes:

@@ -27,6 +27,7 @@ from metering.usage_lock import take_usage_lock
 from plans.meters import EVERYTHING, Meters, peak_spans
 from plans.terms import PEAK
 
+DAY = dt.timedelta(days=1)
 STILL_OPEN = f"{CLASSIFY_OPEN} AND c.settles_at >= %(start)s AND c.settles_at < %(end)s"
 # Looked at only where the terms ask for it: a plain count reads nothing but the index.
 BILLABLE = "outcome = ANY(%(outcomes)s)"
@@ -122,8 +123,18 @@ def _params(customer_id: uuid.UUID, start: dt.datetime, end: dt.datetime, meters
         "end": end,
         "outcomes": list(meters.billable_outcomes or ()),
         "peak_tiers": sorted(meters.peak_tiers),
-        "peak": TimestamptzMultirange(TimestamptzRange(*span) for span in peak_spans(meters, start, end)),
+        "peak": _peak(meters, _day_of(start), _day_of(end) + DAY),
     }
+
+
+def _day_of(instant: dt.datetime) -> dt.datetime:
+    return instant.astimezone(dt.UTC).replace(hour=0, minute=0, second=0, microsecond=0)
+
+
+@lru_cache(maxsize=256)
+def _peak(meters: Meters, start: dt.datetime, end: dt.datetime) -> TimestamptzMultirange:
+    """The peak hours of whole days: more than is asked about, but the same at every moment of a day."""
+    return TimestamptzMultirange(TimestamptzRange(*span) for span in peak_spans(meters, start, end))
 
 
 def added(*counts: dict[str, int]) -> dict[str, int]:

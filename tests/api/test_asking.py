@@ -115,8 +115,11 @@ def subject() -> Iterator[str]:
 
 
 def time_now() -> dt.datetime:
-    ((now, _),) = ask(Question("SELECT clock_timestamp(), ''"), {})
-    return now
+    """By the clock of the database, without asking for it."""
+    connection.ensure_connection()
+    row = psycopg.Cursor(connection.connection).execute("SELECT clock_timestamp()").fetchone()
+    assert row is not None and isinstance(row[0], dt.datetime)
+    return row[0]
 
 
 def asked_before(subject: str, *asked: tuple[Question, dict[str, Any]], now: dt.datetime = THEN) -> None:
@@ -129,10 +132,20 @@ def test_the_second_time_the_answers_are_at_hand_once_for_whoever_asks_the_same(
     asked_before(subject, (TIME, {"said": "a"}), (TIME, {"said": "b"}), (SAID, AGAIN))
     with asked_as_before(subject, now=LATER):
         until = time_now()
-        ((second, b),), ((first, a),) = ask(TIME, {"said": "b"}), ask(TIME, {"said": "a", "unasked": 1})
+        ((first, a),), ((second, b),) = ask(TIME, {"said": "a", "unasked": 1}), ask(TIME, {"said": "b"})
         assert (a, b) == ("a", "b") and first < second < until
-        assert ask(TIME, {"said": "a"})[0][0] > until
         assert ask(SAID, AGAIN) == [("againagain", None)]
+        assert ask(TIME, {"said": "a"})[0][0] > until
+
+
+@pytest.mark.parametrize("first", ["b", "other"], ids=["a later question", "another question"])
+def test_no_answer_is_older_than_one_given_before(subject: str, first: str) -> None:
+    asked_before(subject, (TIME, {"said": "a"}), (TIME, {"said": "b"}), (TIME, {"said": "a"}))
+    with asked_as_before(subject, now=LATER):
+        until = time_now()
+        assert (ask(TIME, {"said": first})[0][0] < until) is (first == "b")
+        assert (ask(TIME, {"said": "a"})[0][0] < until) is (first == "b")
+        assert ask(TIME, {"said": "b"})[0][0] > until
 
 
 def test_what_was_now_is_now_again(subject: str) -> None:
@@ -173,6 +186,15 @@ def test_a_block_that_fails_is_not_remembered(subject: str) -> None:
     with pytest.raises(ZeroDivisionError), asked_as_before(subject, now=THEN):
         ask(TIME, {"said": "a"})
         raise ZeroDivisionError
+    assert subject not in _remembered
+
+
+def test_a_block_that_fails_is_forgotten_and_so_is_one_that_asks_too_much(subject: str) -> None:
+    asked_before(subject, (TIME, {"said": "a"}))
+    with pytest.raises(ZeroDivisionError), asked_as_before(subject, now=THEN):
+        raise ZeroDivisionError
+    assert subject not in _remembered
+    asked_before(subject, *[(PID, {})] * (asking.MOST_TOGETHER + 1))
     assert subject not in _remembered
 
 
@@ -244,6 +266,7 @@ def test_a_limit_of_time_is_not_waited_for_twice(subject: str) -> None:
     with pytest.raises(OperationalError, match="statement timeout"), asked_as_before(subject, now=LATER):
         raise AssertionError("there is no answer at hand")
     assert len(ask(PID, {})) == 1
+    assert subject not in _remembered
 
 
 def prepared_no_more() -> None:

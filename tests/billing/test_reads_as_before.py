@@ -17,6 +17,7 @@ from metering.watching import count_watched_ahead
 from plans.changing import change_plan, pause
 from plans.customers import change_customer
 from tests.billing.discounts import a_coupon, redeemed
+from tests.billing.test_batches import AT_PEAK
 from tests.cast import NOON, a_plan, acme, canceled, report, settled, subscribed
 from tests.metering.waiting import an_end, change_stored, fold, store
 
@@ -55,10 +56,10 @@ class Story:
         ]
 
 
-def answers(client: Any) -> list[tuple[int, Any]]:
-    """By every path: what it says at NOW."""
+def answers(client: Any, *, at: dt.datetime = NOW) -> list[tuple[int, Any]]:
+    """By every path: what it says then."""
     found = []
-    with time_machine.travel(NOW, tick=False):
+    with time_machine.travel(at, tick=False):
         for path in PATHS:
             answer = client.get(path)
             found.append((answer.status_code, answer.json()))
@@ -95,14 +96,16 @@ def test_reads_of_a_watched_customer_agree(caller: Callable[..., Any], monkeypat
     assert_reads_agree(story, client)
 
 
+@pytest.mark.parametrize("peak", [False, True], ids=["any hour", "in peak hours"])
 def test_a_read_that_remembers_puts_no_question_by_itself(
-    caller: Callable[..., Any], monkeypatch: pytest.MonkeyPatch
+    caller: Callable[..., Any], monkeypatch: pytest.MonkeyPatch, peak: bool
 ) -> None:
-    story, client = Story(), caller("read")
-    story.steps()[0]()
+    subscribed(acme(), a_plan(**AT_PEAK) if peak else a_plan())
+    client = caller("read")
+    store(report("a", 1), report("b", 2, conversation="other"))
     answers(client)
     by_themselves: list[Any] = []
     put = asking._answer
     monkeypatch.setattr(asking, "_answer", lambda *asked: by_themselves.append(asked) or put(*asked))  # type: ignore[func-returns-value]
-    answers(client)
+    answers(client, at=NOW + dt.timedelta(seconds=1))
     assert not by_themselves

@@ -13,6 +13,8 @@ from api.https import PROTO
 from config.asgi import application
 from config.event_protocol import whole_request
 
+TWIN = PROTO.replace(b"-", b"_")
+
 async def answered(path, *headers):
     sent = []
     async def receive():
@@ -33,9 +35,10 @@ def short_way(*headers):
     return whole_request(b"\\r\\n".join(lines)) is not None
 
 async def all_answers():
+    both, twins = [(PROTO, b"http"), (PROTO, b"https")], [(TWIN, b"https"), (PROTO, b"http")]
     return [
         (await answered("/v1/events", *headers), await answered("/v1/customers", *headers), short_way(*headers))
-        for headers in ((), [(PROTO, b"http")], [(PROTO, b"http"), (PROTO, b"https")], [(PROTO, b"https")])
+        for headers in ((), twins, both, [(PROTO, b"https")])
     ]
 
 print(json.dumps(asyncio.run(all_answers())))
@@ -44,7 +47,7 @@ SECRET = "only-for-this-test-0123456789-abcdefghijklmnopqrstuvwxyz-ABCDEF"
 
 
 def answers(https: str) -> list[list[object]]:
-    """Without the proxy's header, with "http", both and "https": event door, another URL, and the short way."""
+    """Of the event door, another URL, and the short way; without the proxy's header and with some."""
     said = {"PARLEY_HTTPS": https, "PARLEY_SECRET_KEY": SECRET, "PARLEY_ALLOWED_HOSTS": "parley.example"}
     script = [sys.executable, "-c", SCRIPT]
     run = subprocess.run(script, cwd=ROOT, env=os.environ | said, capture_output=True, text=True, check=True)
