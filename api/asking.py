@@ -65,7 +65,7 @@ class _Block(NamedTuple):
     at_hand: list[tuple[_Asked, list[Row]]]
 
     def answer(self, asked: _Asked) -> list[Row] | None:
-        """The rows, once, if they are at hand; never older than an answer given before, on which whoever asks relies."""
+        """The rows, once, if they are at hand. None is older than one given before: whoever asks relies on that."""
         self.asked.append(asked)
         for place, (known, rows) in enumerate(self.at_hand):
             if known.question is asked.question and known.values == asked.values:
