@@ -1,7 +1,7 @@
 """Which periods are over and not invoiced yet? The bill run: settle, then one invoice after the other per subscription.
 
-Every subscription has a row that says when it is to be billed next. A run takes the due ones in batches: one step of
-each, in a transaction, after the other until none is due. One that fails is found by halving its batch, and is put off.
+Every subscription has a row that says when it is to be billed next. A run takes the due ones in batches, and bills
+one step of each in a transaction, until none is due. One that fails is found by halving its batch, and is put off.
 Nothing depends on when or how often it runs, or on who runs it at the same time; so batches may be given to processes
 or workers.
 """
@@ -18,7 +18,7 @@ from typing import NamedTuple
 from django.db import transaction
 from django.db.models import Exists, F, OuterRef, Q, QuerySet, prefetch_related_objects
 
-from billing.in_processes import mapping
+from billing.in_processes import map_over
 from billing.models import BillingSchedule, Invoice
 from billing.steps import START, bill_steps
 from metering.models import LateChange
@@ -75,7 +75,7 @@ def bill(
     waiting = schedules_due(as_of=as_of, now=now)
     invoices: list[uuid.UUID] = []
     failed = 0
-    with mapping(processes if len(waiting) > SUBSCRIPTIONS_A_BATCH else 1) as each_done:
+    with map_over(processes if len(waiting) > SUBSCRIPTIONS_A_BATCH else 1) as each_done:
         while waiting:
             chosen = list(batches(waiting))
             for done in each_done(partial(bill_batch, as_of=as_of, now=now), chosen):

@@ -16,15 +16,15 @@ from typing import Any
 import django
 from django.db import connection
 
-Mapping = Callable[..., Iterator[Any]]
-"""Like `map`: the results in the order of what they came from."""
+Map = Callable[..., Iterator[Any]]
+"""What `map` is: the results in the order of what they came from."""
 
 
 @contextmanager
-def mapping(processes: int) -> Iterator[Mapping]:
+def map_over(processes: int) -> Iterator[Map]:
     """A `map` whose function and arguments go to so many processes; with one, or in a transaction, it is done here.
 
-    What a transaction of the caller has written, nobody else sees. A process that is killed ends the mapping with
+    What a transaction of the caller has written, nobody else sees. A process that is killed ends it with
     BrokenProcessPool.
     """
     if processes == 1 or connection.in_atomic_block:

@@ -41,7 +41,7 @@ class NotSubscribed(Exception):
 
 
 class UsageNow(NamedTuple):
-    """What is agreed with a customer now; what was `asked` about its running period, and what goes on in that."""
+    """What is agreed with a customer, what was `asked` about its running period, what goes on in it, what settled."""
 
     agreed: Agreement
     asked: Running
@@ -93,7 +93,7 @@ def running_bill(customer: Customer, *, now: dt.datetime) -> RunningBill:
 
 
 def usage_now(customer: Customer, *, now: dt.datetime) -> UsageNow | None:
-    """What is to be said about a customer's usage follows from; None: it has no subscription that is in force."""
+    """All that a customer's running bill and entitlement follow from; None: no subscription is in force."""
     rows = ask(LIVE, {"customer": customer.pk, "now": now})
     if not rows:
         return None

@@ -86,8 +86,8 @@ def test_a_killed_process_loses_nothing(subscriptions: list[Subscription], sessi
 
 SLEEPING = """
 import time
-from billing.in_processes import mapping
-with mapping(2) as each_done:
+from billing.in_processes import map_over
+with map_over(2) as each_done:
     list(each_done(time.sleep, [300, 300]))
 """
 
