@@ -50,6 +50,11 @@ CROSS JOIN LATERAL (SELECT %(since)s + n * (%(during)s / %(each)s) AS at) moment
 CROSS JOIN (SELECT v.id, v.idle_timeout FROM plans_tierschemeversion v JOIN plans_tierscheme s ON s.id = v.scheme_id
     WHERE s.code = 'default' AND v.status = 'published' LIMIT 1) v
 ORDER BY at, c.id"""
+OPEN = """
+INSERT INTO metering_openconversation (customer_id, id, settles_at)
+SELECT c.customer_id, c.id, c.settles_at
+FROM metering_conversation c JOIN plans_customer customer ON customer.id = c.customer_id
+WHERE key LIKE %(name)s || '-%%' ORDER BY c.id"""
 
 
 def create_customers(name: str, customers: int, *, since: dt.datetime) -> None:
@@ -67,4 +72,5 @@ def create_conversations(name: str, each: int, *, since: dt.datetime, during: dt
     """Open conversations of one or many calls, spread evenly: so many of each of these customers."""
     with connection.cursor() as cursor:
         cursor.execute(CONVERSATIONS, {"name": name, "each": each, "since": since, "during": during})
+        cursor.execute(OPEN, {"name": name})
         cursor.execute("VACUUM ANALYZE")

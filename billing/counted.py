@@ -40,25 +40,26 @@ def conversations_on(invoice: Invoice) -> Iterator[list[Any]]:
     "peak" or "off_peak".
     """
     rules = _rules(invoice)
-    for row in _behind(invoice).order_by("settled_at", "id").iterator(chunk_size=CHUNK):
-        assert row.settled_at is not None and row.tier is not None
-        while row.settled_at >= rules[0].until:
+    rows = _behind(invoice).select_related("settled").order_by("settles_at", "id")
+    for row in rows.iterator(chunk_size=CHUNK):
+        settled = row.settled
+        while settled.settled_at >= rules[0].until:
             rules.pop(0)
         meters = rules[0].meters
-        billable = meter_of(meters, row.tier, row.outcome, row.settled_at) is not None
-        peak = "peak" if is_peak(meters, row.settled_at) else "off_peak"
+        billable = meter_of(meters, settled.tier, settled.outcome, settled.settled_at) is not None
+        peak = "peak" if is_peak(meters, settled.settled_at) else "off_peak"
         yield [
             row.reference,
             row.ordinal,
-            row.tier,
-            row.turns,
-            row.counted_tokens,
+            settled.tier,
+            settled.turns,
+            settled.counted_tokens,
             row.opened_at.isoformat(),
-            row.settled_at.isoformat(),
+            settled.settled_at.isoformat(),
             row.id,
-            row.outcome or "",
+            settled.outcome or "",
             "yes" if billable else "no",
-            peak if row.tier in meters.peak_tiers else "",
+            peak if settled.tier in meters.peak_tiers else "",
         ]
 
 
@@ -66,15 +67,15 @@ def traffic_by_tier(invoice: Invoice) -> dict[str, Traffic]:
     """Turns and tokens of the conversations that the invoice's period counts, in one query."""
     counted, since = Q(pk__in=[]), invoice.period_start
     for rule in _rules(invoice):
-        part = Q(settled_at__gte=since, settled_at__lt=rule.until)
+        part = Q(settled__settled_at__gte=since, settled__settled_at__lt=rule.until)
         outcomes = rule.meters.billable_outcomes
-        counted |= part if outcomes is None else part & Q(outcome__in=outcomes)
+        counted |= part if outcomes is None else part & Q(settled__outcome__in=outcomes)
         since = rule.until
-    sums = {name: Sum(name) for name in ("turns", *BUCKETS)}
-    behind = _behind(invoice).filter(counted)
-    rows: Any = behind.values("tier").annotate(changed_at=Max("folded_at"), **sums).order_by()
+    sums = {name: Sum(name) for name in BUCKETS}
+    behind = _behind(invoice).filter(counted).values("settled__tier")
+    rows: Any = behind.annotate(changed_at=Max("folded_at"), turns=Sum("settled__turns"), **sums).order_by()
     return {
-        row["tier"]: Traffic(row["turns"], {bucket: row[bucket] for bucket in BUCKETS}, row["changed_at"])
+        row["settled__tier"]: Traffic(row["turns"], {bucket: row[bucket] for bucket in BUCKETS}, row["changed_at"])
         for row in rows
     }
 
@@ -83,7 +84,7 @@ def _behind(invoice: Invoice) -> QuerySet[Conversation]:
     settled = Conversation.objects.filter(customer=invoice.customer_id)
     if invoice.kind != InvoiceKind.CYCLE:
         return settled.none()
-    return settled.filter(settled_at__gte=invoice.period_start, settled_at__lt=invoice.period_end)
+    return settled.filter(settled__settled_at__gte=invoice.period_start, settled__settled_at__lt=invoice.period_end)
 
 
 def _rules(invoice: Invoice) -> list[Rule]:

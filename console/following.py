@@ -46,14 +46,14 @@ def events_of(conversation: Conversation) -> list[Event]:
 
 def lines_about(conversation: Conversation, price: TierPrice | None) -> list[InvoiceLine]:
     """The invoice lines for the settling instant: the usage that it was counted with, and what adjusted its period."""
-    if conversation.settled_at is None:
+    if conversation.settled is None:
         return []
     adjusted = Q(kind=LineKind.ADJUSTMENT)
     lines = InvoiceLine.objects.filter(
         adjusted | Q(kind=LineKind.USAGE, details__tier=price.meter) if price and price.billable else adjusted,
         invoice__customer=conversation.customer_id,
-        period_start__lte=conversation.settled_at,
-        period_end__gt=conversation.settled_at,
+        period_start__lte=conversation.settles_at,
+        period_end__gt=conversation.settles_at,
     )
     return list(lines.select_related("invoice").order_by("invoice__id", "position"))
 

@@ -5,6 +5,7 @@ from typing import Any
 
 from django import forms
 
+from metering.models import Conversation, ConversationQuerySet
 from plans.models import Customer
 
 
@@ -44,20 +45,23 @@ class ConversationFilter(_CustomerFilter):
     settled_from = Instant(label="Settled from (UTC)", required=False)
     settled_to = Instant(label="before", required=False)
 
-    def lookups(self) -> dict[str, Any]:
-        """The filters given, as a query of conversations; those of the settling instant imply that it is over."""
-        given = {name: value for name, value in self.cleaned_data.items() if value}
+    def rows(self) -> ConversationQuerySet:
+        """Those that fit the filters given; those of tier and settling instant imply that it is settled."""
         looked_up = {
             "customer": "customer",
             "reference": "reference",
-            "tier": "tier",
-            "settled_from": "settled_at__gte",
-            "settled_to": "settled_at__lt",
+            "tier": "settled__tier",
+            "settled_from": "settled__settled_at__gte",
+            "settled_to": "settled__settled_at__lt",
         }
-        lookups = {looked_up[name]: value for name, value in given.items() if name in looked_up}
-        if "state" in given:
-            lookups["settled_at__isnull"] = given["state"] == "open"
-        return lookups
+        given = {name: value for name, value in self.cleaned_data.items() if value}
+        rows = Conversation.objects.filter(**{looked_up[name]: given[name] for name in looked_up.keys() & given})
+        match given.get("state"):
+            case "open":
+                return rows.still_open()
+            case "settled":
+                return rows.settled_ones()
+        return rows
 
 
 class EventFilter(_CustomerFilter):

@@ -31,17 +31,17 @@ Row = TypeVar("Row", bound=Model)
 def conversations(request: HttpRequest) -> HttpResponse:
     """The sittings that fit the filters, newest first."""
     form = ConversationFilter(request.GET)
-    rows = Conversation.objects.select_related("customer").filter(**form.lookups()) if form.is_valid() else None
+    rows = form.rows().select_related("customer", "settled") if form.is_valid() else None
     # Of one customer those settled are read along their index; all others in the order they came into being.
-    settled = form.is_valid() and form.cleaned_data["customer"] and "settled_at__gte" in form.lookups()
-    page = _page(request, rows, order=("settled_at", "id") if settled else ("id",))
+    settled = form.is_valid() and form.cleaned_data["customer"] and form.cleaned_data["settled_from"]
+    page = _page(request, rows, order=("settles_at", "id") if settled else ("id",))
     return _answer(request, "conversations", {"title": human_name("metering", "conversations"), "form": form} | page)
 
 
 @require_safe
 def one_conversation(request: HttpRequest, conversation_id: uuid.UUID) -> HttpResponse:
     """One sitting from its events to its invoice lines."""
-    conversation = Conversation.objects.select_related("customer").filter(id=conversation_id).first()
+    conversation = Conversation.objects.select_related("customer", "settled").filter(id=conversation_id).first()
     if conversation is None:
         raise Http404("There is no such conversation.")
     followed = follow_conversation(conversation, now=timezone.now())

@@ -30,19 +30,50 @@ _NEW = {
     "folded_at": "timestamptz",
     **{name: _FOLDED_TYPES[name] for name in FOLDED_FIELDS},
 }
-_CHANGED = {"customer_id": "uuid", "id": "uuid", **{name: _FOLDED_TYPES[name] for name in FOLDED_FIELDS}}
+_CHANGED = {
+    "customer_id": "uuid",
+    "id": "uuid",
+    "settled_by": "timestamptz",
+    **{name: _FOLDED_TYPES[name] for name in FOLDED_FIELDS},
+}
+"""`settled_by` is the instant at which the conversation settled, if it has."""
+_SETTLES_AT = list(_NEW).index("settles_at")
 
 COPY_CONVERSATIONS = f"COPY metering_conversation ({', '.join(_NEW)}) FROM STDIN (FORMAT BINARY)"
+COPY_OPEN = "COPY metering_openconversation (id, customer_id, settles_at) FROM STDIN (FORMAT BINARY)"
+# An open row is updated, never replaced: so a settling and a fold of one conversation notice each other.
 UPDATE_CONVERSATIONS = f"""
+WITH changed AS MATERIALIZED (
+    SELECT * FROM unnest({", ".join(f"%s::{kind}[]" for kind in _CHANGED.values())}) n ({", ".join(_CHANGED)})
+),
+still_open AS (
+    UPDATE metering_openconversation o SET settles_at = n.settles_at FROM changed n
+    WHERE o.customer_id = n.customer_id AND o.id = n.id
+),
+reopened AS (
+    DELETE FROM metering_settledconversation s USING changed n
+    WHERE s.customer_id = n.customer_id AND s.settled_at = n.settled_by AND s.id = n.id
+    RETURNING n.customer_id, n.id, n.settles_at
+),
+opened AS (
+    INSERT INTO metering_openconversation (customer_id, id, settles_at) TABLE reopened
+)
 UPDATE metering_conversation c
-SET {", ".join(f"{name} = n.{name}" for name in FOLDED_FIELDS)}, revision = c.revision + 1, folded_at = %s,
-    settled_at = NULL, scheme_version_id = NULL, tier = NULL, turns = NULL, counted_tokens = NULL
-FROM unnest({", ".join(f"%s::{kind}[]" for kind in _CHANGED.values())}) n ({", ".join(_CHANGED)})
-WHERE c.customer_id = n.customer_id AND c.id = n.id
+SET {", ".join(f"{name} = n.{name}" for name in FOLDED_FIELDS)}, revision = c.revision + 1, folded_at = %s
+FROM changed n WHERE c.customer_id = n.customer_id AND c.id = n.id
 """
 DELETE_CONVERSATIONS = """
-DELETE FROM metering_conversation c USING unnest(%s::uuid[], %s::uuid[]) d (customer_id, id)
-WHERE c.customer_id = d.customer_id AND c.id = d.id
+WITH deleted AS MATERIALIZED (
+    SELECT * FROM unnest(%s::uuid[], %s::uuid[], %s::timestamptz[]) d (customer_id, id, settled_by)
+),
+were_open AS (
+    DELETE FROM metering_openconversation o USING deleted d WHERE o.customer_id = d.customer_id AND o.id = d.id
+),
+were_settled AS (
+    DELETE FROM metering_settledconversation s USING deleted d
+    WHERE s.customer_id = d.customer_id AND s.settled_at = d.settled_by AND s.id = d.id
+)
+DELETE FROM metering_conversation c USING deleted d WHERE c.customer_id = d.customer_id AND c.id = d.id
 """
 
 
@@ -53,7 +84,7 @@ class ConversationWrites:
         self._now = now
         self._inserted: list[tuple[Any, ...]] = []
         self._updated: list[tuple[Any, ...]] = []
-        self._deleted: list[tuple[uuid.UUID, uuid.UUID]] = []
+        self._deleted: list[tuple[uuid.UUID, uuid.UUID, dt.datetime]] = []
         self._touched: dict[uuid.UUID, set[dt.datetime]] = defaultdict(set)
         self._gone: list[Departure] = []
 
@@ -70,13 +101,16 @@ class ConversationWrites:
         self.touch(reference[0], sitting.settles_at)
         self._inserted.append((reference[0], reference[1], ordinal, 1, self._now, *folded_values(sitting)))
 
-    def update(self, reference: Reference, conversation_id: uuid.UUID, sitting: Sitting) -> None:
+    def update(
+        self, reference: Reference, conversation_id: uuid.UUID, sitting: Sitting, *, settled_by: dt.datetime
+    ) -> None:
+        """Make a stored conversation, which settles or settled at an instant, what the sitting is."""
         self.touch(reference[0], sitting.settles_at)
-        self._updated.append((reference[0], conversation_id, *folded_values(sitting)))
+        self._updated.append((reference[0], conversation_id, settled_by, *folded_values(sitting)))
 
     def delete(self, reference: Reference, stored: StoredSitting) -> None:
         self.touch(reference[0], stored.sitting.settles_at)
-        self._deleted.append((reference[0], stored.id))
+        self._deleted.append((reference[0], stored.id, stored.sitting.settles_at))
 
     def flush(self) -> None:
         """Write the rows, and note what had been counted before it changed."""
@@ -87,10 +121,19 @@ class ConversationWrites:
             columns = zip(*self._updated, strict=True)
             packed = [PACKERS[kind](column) for kind, column in zip(_CHANGED.values(), columns, strict=True)]
             with raw_cursor() as raw:
-                raw.execute(UPDATE_CONVERSATIONS, [self._now, *packed])
+                raw.execute(UPDATE_CONVERSATIONS, [*packed, self._now])
         if self._inserted:
-            with connection.cursor() as cursor, cursor.copy(COPY_CONVERSATIONS) as copy:
-                copy.set_types(list(_NEW.values()))
-                for conversation_id, row in zip(uuid7s(len(self._inserted)), self._inserted, strict=True):
-                    copy.write_row((conversation_id, *row))
+            self._insert()
         note_late_changes(self._touched, self._gone, now=self._now)
+
+    def _insert(self) -> None:
+        new = [(new_id, *row) for new_id, row in zip(uuid7s(len(self._inserted)), self._inserted, strict=True)]
+        with connection.cursor() as cursor:
+            with cursor.copy(COPY_CONVERSATIONS) as copy:
+                copy.set_types(list(_NEW.values()))
+                for row in new:
+                    copy.write_row(row)
+            with cursor.copy(COPY_OPEN) as copy:
+                copy.set_types(["uuid", "uuid", "timestamptz"])
+                for row in new:
+                    copy.write_row((row[0], row[1], row[_SETTLES_AT]))

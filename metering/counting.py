@@ -25,7 +25,7 @@ FROM unnest(%(places)s::int[], %(customers)s::uuid[], %(starts)s::timestamptz[],
     %(peaks)s::tstzmultirange[]) AS span (place, customer_id, starts_at, ends_at, peak)
 CROSS JOIN LATERAL (
     SELECT {meter} AS meter, count(*) FROM (
-        SELECT tier, outcome, settled_at AS settles_at FROM metering_conversation
+        SELECT tier, outcome, settled_at AS settles_at FROM metering_settledconversation
         WHERE customer_id = span.customer_id AND settled_at >= span.starts_at AND settled_at < span.ends_at OFFSET 0) c
     WHERE {billable} GROUP BY 1) found"""
 PEAK_OF_THE_SPAN = METER.replace("%(peak)s::tstzmultirange", "span.peak")

@@ -48,8 +48,8 @@ class TierPrice(msgspec.Struct, frozen=True):
 
 def tiering_of(conversation: Conversation, *, now: dt.datetime) -> Tiering:
     """The tier fixed at settling, or the one the conversation would get if it settled now."""
-    if conversation.tier is not None and conversation.turns is not None and conversation.counted_tokens is not None:
-        return Tiering(conversation.tier, conversation.turns, conversation.counted_tokens)
+    if (settled := conversation.settled) is not None:
+        return Tiering(settled.tier, settled.turns, settled.counted_tokens)
     rules = rules_for(conversation, now=now)
     sitting = sitting_of(conversation)
     turns, tokens = count_turns(sitting), count_tokens(sitting, rules.token_basis, rules.count_retries)
@@ -97,8 +97,9 @@ def price_of_tier(customer: Customer, tier: str, *, at: dt.datetime, outcome: st
 
 def rules_for(conversation: Conversation, *, now: dt.datetime) -> TierRules:
     """The tier rules that decided, or would decide now."""
-    version_id = conversation.scheme_version_id
-    return tier_rules(version_id or version_in_force(conversation.customer_id, min(now, conversation.settles_at)))
+    if (settled := conversation.settled) is not None:
+        return tier_rules(settled.scheme_version_id)
+    return tier_rules(version_in_force(conversation.customer_id, min(now, conversation.settles_at)))
 
 
 @functools.lru_cache(maxsize=256)

@@ -19,7 +19,7 @@ SELECT door, CASE WHEN refused THEN 'person' ELSE 'customer' END, count(*) FROM 
 ) waiting GROUP BY 1, 2 ORDER BY 1, 2"""
 DUE = """
 SELECT count(*), min(settles_at) FROM (
-    SELECT settles_at FROM metering_conversation WHERE settled_at IS NULL AND settles_at <= %s LIMIT %s
+    SELECT settles_at FROM metering_openconversation WHERE settles_at <= %s LIMIT %s
 ) due"""
 
 

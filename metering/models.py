@@ -8,10 +8,11 @@ itself, under a lock).
 from typing import Any
 
 from django.db import models
-from django.db.models import F, Q
+from django.db.models import Exists, OuterRef, Q
 
 from api.ids import uuid7
 from metering.correction_models import Backfill, BackfilledEvent, BackfillReject, Correction, QuarantinedEvent
+from metering.row_or_none import RowOrNone
 from metering.span_models import SpanContext, WaitingCall
 from metering.supplier_models import SupplierRate
 from metering.usage_models import Tally, WatchedUsage
@@ -27,7 +28,9 @@ __all__ = [
     "GoneConversation",
     "LateChange",
     "MeterReading",
+    "OpenConversation",
     "QuarantinedEvent",
+    "SettledConversation",
     "SpanContext",
     "SupplierRate",
     "Tally",
@@ -108,12 +111,22 @@ class UnfoldedEvents(models.Model):
         return f"{self.customer_id} at {self.received_at}"
 
 
-class Conversation(models.Model):
-    """One sitting of a conversation reference: a fold over its events, and, once settled, its tier.
+class ConversationQuerySet(models.QuerySet["Conversation"]):
+    """Conversations by whether their tier is fixed."""
 
-    `revision` counts the folds. The unprefixed sums hold every call; `retry_` the part of retries and errors.
-    `settled_at` repeats `settles_at` when the sitting is settled and is NULL before: the moving instant is in no
-    index, so that folding an open conversation stays a cheap (heap-only) update.
+    def still_open(self) -> "ConversationQuerySet":
+        return self.filter(Exists(OpenConversation.objects.filter(customer=OuterRef("customer"), id=OuterRef("id"))))
+
+    def settled_ones(self) -> "ConversationQuerySet":
+        return self.filter(settled__tier__isnull=False)
+
+
+class Conversation(models.Model):
+    """One sitting of a conversation reference: a fold over its events.
+
+    `revision` counts the folds. The unprefixed sums hold every call; `retry_` the part of retries and errors. Nothing
+    that moves is in an index, so that folding stays a cheap (heap-only) update. Beside each row there is either an
+    OpenConversation or a SettledConversation.
     """
 
     pk = models.CompositePrimaryKey("id", "customer_id")
@@ -154,52 +167,62 @@ class Conversation(models.Model):
     outcome = models.TextField(null=True)  # noqa: DJ001 - no outcome is not an empty one
     outcome_at = models.DateTimeField(null=True)
 
-    settled_at = models.DateTimeField(null=True)
-    scheme_version = models.ForeignKey(
-        TierSchemeVersion,
-        on_delete=models.PROTECT,
+    settled = RowOrNone(
+        "SettledConversation",
+        on_delete=models.DO_NOTHING,
+        from_fields=["customer", "settles_at", "id"],
+        to_fields=["customer", "settled_at", "id"],
         null=True,
         related_name="+",
-        db_constraint=False,
-        db_index=False,
     )
-    tier = models.TextField(null=True)  # noqa: DJ001 - no tier yet
-    turns = models.IntegerField(null=True)
-    counted_tokens = models.BigIntegerField(null=True)
+
+    objects = ConversationQuerySet.as_manager()
 
     class Meta:
         constraints = [
             models.UniqueConstraint(fields=["customer", "reference", "ordinal"], name="conversation_sitting_once"),
-            models.CheckConstraint(
-                name="conversation_settled_whole",
-                condition=Q(
-                    settled_at__isnull=True,
-                    scheme_version__isnull=True,
-                    tier__isnull=True,
-                    turns__isnull=True,
-                    counted_tokens__isnull=True,
-                )
-                | Q(
-                    settled_at=F("settles_at"),
-                    scheme_version__isnull=False,
-                    tier__isnull=False,
-                    turns__isnull=False,
-                    counted_tokens__isnull=False,
-                ),
-            ),
-        ]
-        indexes = [
-            models.Index(fields=["customer"], name="conversation_open", condition=Q(settled_at__isnull=True)),
-            models.Index(
-                fields=["customer", "settled_at"],
-                include=["tier"],
-                name="conversation_settled",
-                condition=Q(settled_at__isnull=False),
-            ),
         ]
 
     def __str__(self) -> str:
         return f"{self.reference} #{self.ordinal}"
+
+
+class OpenConversation(models.Model):
+    """A conversation whose tier is not fixed yet.
+
+    Every fold writes this row together with the conversation, and settling deletes it; so whoever of the two comes
+    second knows of the other.
+    """
+
+    pk = models.CompositePrimaryKey("customer_id", "id")
+    customer = _shard_key()
+    id = models.UUIDField()
+    settles_at = models.DateTimeField(help_text="As the conversation says.")
+
+    def __str__(self) -> str:
+        return f"{self.id} until {self.settles_at}"
+
+
+class SettledConversation(models.Model):
+    """The tier of a conversation, fixed at its settling instant, and what decided that: all that is counted of it.
+
+    Apart from the conversation, and narrow, because settling a month writes each of them once, with one index entry.
+    """
+
+    pk = models.CompositePrimaryKey("customer_id", "settled_at", "id")
+    customer = _shard_key()
+    settled_at = models.DateTimeField(help_text="As the conversation says that it settles.")
+    id = models.UUIDField()
+    scheme_version = models.ForeignKey(
+        TierSchemeVersion, on_delete=models.PROTECT, related_name="+", db_constraint=False, db_index=False
+    )
+    counted_tokens = models.BigIntegerField()
+    turns = models.IntegerField()
+    tier = models.TextField()
+    outcome = models.TextField(null=True)  # noqa: DJ001 - as the conversation says
+
+    def __str__(self) -> str:
+        return f"{self.id} {self.tier} at {self.settled_at}"
 
 
 class MeterReading(models.Model):

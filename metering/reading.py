@@ -41,8 +41,8 @@ ON CONFLICT (customer_id) DO UPDATE SET read_to = greatest(reading.read_to, EXCL
 DUE_BEFORE_READ_TO = """
 SELECT reading.customer_id, reading.read_to FROM metering_meterreading reading
 WHERE reading.customer_id = ANY(%s) AND EXISTS (
-    SELECT FROM metering_conversation c
-    WHERE c.customer_id = reading.customer_id AND c.settled_at IS NULL AND c.settles_at <= reading.read_to)"""
+    SELECT FROM metering_openconversation o
+    WHERE o.customer_id = reading.customer_id AND o.settles_at <= reading.read_to)"""
 
 
 def take_reading(customer_id: uuid.UUID, *, up_to: dt.datetime, now: dt.datetime) -> list[dt.date]:
@@ -151,7 +151,7 @@ def changed_since(customer_id: uuid.UUID, start: dt.datetime, end: dt.datetime, 
     Or had been counted there: those that are gone are named too.
     """
     there = Conversation.objects.filter(
-        customer=customer_id, settled_at__gte=start, settled_at__lt=end, folded_at__gt=since
+        customer=customer_id, settled__settled_at__gte=start, settled__settled_at__lt=end, folded_at__gt=since
     )
     gone = GoneConversation.objects.filter(
         customer=customer_id, settled_at__gte=start, settled_at__lt=end, noted_at__gt=since

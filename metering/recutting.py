@@ -8,8 +8,7 @@ conversations cut by the wrong rule; so does an event that was folded moments be
 import datetime as dt
 import uuid
 
-from django.db import transaction
-from django.db.models import Q
+from django.db import connection, transaction
 
 from metering.catching_up import catch_up
 from metering.folding import fold
@@ -20,6 +19,13 @@ from metering.usage_lock import take_usage_lock
 from plans.models import SchemeChange
 
 REFERENCES_A_FOLD = 1_000
+
+REOPEN = """
+WITH reopened AS (
+    DELETE FROM metering_settledconversation WHERE customer_id = %s AND settled_at >= %s
+    RETURNING customer_id, id, settled_at
+)
+INSERT INTO metering_openconversation (customer_id, id, settles_at) TABLE reopened"""
 
 
 def recut_changed_schemes(*, now: dt.datetime) -> int:
@@ -50,16 +56,16 @@ def recut_customer(customer_id: uuid.UUID, *, now: dt.datetime) -> int:
 
 def _recut(customer_id: uuid.UUID, since: dt.datetime, *, now: dt.datetime) -> int:
     """Cut anew every reference of the customer that was not over at `since`, and tier its sittings anew."""
-    # Of settled rows the index knows the instant, of open ones there are few.
-    rows = Conversation.objects.filter(
-        Q(settled_at__gte=since) | Q(settled_at=None, settles_at__gte=since), customer=customer_id
-    )
-    note_late_changes({customer_id: list(rows.values_list("settles_at", flat=True))}, now=now)
-    rows.update(settled_at=None, scheme_version=None, tier=None, turns=None, counted_tokens=None)
+    with connection.cursor() as cursor:
+        cursor.execute(REOPEN, [customer_id, since])
+    rows = Conversation.objects.still_open().filter(customer=customer_id, settles_at__gte=since)
+    settling: list[dt.datetime] = []
     earliest: dict[Reference, dt.datetime] = {}
-    for reference, opened_at in rows.values_list("reference", "opened_at"):
+    for reference, opened_at, settles_at in rows.values_list("reference", "opened_at", "settles_at"):
         key = (customer_id, reference)
         earliest[key] = min(opened_at, earliest.get(key, opened_at))
+        settling.append(settles_at)
+    note_late_changes({customer_id: settling}, now=now)
     references = list(earliest)
     for start in range(0, len(references), REFERENCES_A_FOLD):
         fold(

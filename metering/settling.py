@@ -1,19 +1,21 @@
 """When is a conversation's tier fixed? At its settling instant, by one statement that joins the tier rows.
 
-The statement (its rules are in metering.tier_rules) computes from the row it updates, and leaves a row alone that a
-concurrent ingest has just changed: that is looked at again, and judged, or left open, as it then is. A sweep settles in
-batches of rows, in the order in which they are stored, so that each transaction is short, however much one customer
-has, and each page of the table is written once; batches are settled two at a time.
+The statement (its rules are in metering.tier_rules) takes the conversation's open row away and writes a settled one.
+Every fold writes the open row too; so the statement leaves a conversation alone that is just being folded: that is
+looked at again, and judged, or left open, as it then is. A sweep settles in batches of rows, in the order in which they
+are stored, so that each transaction is short, however much one customer has; batches are settled two at a time.
 """
 
 import datetime as dt
 import uuid
-from collections.abc import Callable, Iterator, Sequence
+from ast import literal_eval
+from collections.abc import Callable, Sequence
 from functools import partial
+from itertools import pairwise
 from typing import NamedTuple, TypeVar
 
 import psycopg
-from django.db import OperationalError, connection, transaction
+from django.db import OperationalError, transaction
 
 from metering.catching_up import fold_waiting
 from metering.doors.traces import release_waiting
@@ -31,24 +33,28 @@ ATTEMPTS = 5
 
 Result = TypeVar("Result")
 
-DUE = "c.settled_at IS NULL AND c.settles_at <= %(as_of)s"
-ALL_DUE = f"SELECT c.ctid, c.customer_id::text FROM metering_conversation c WHERE {DUE}"
-OF_THE_BATCH = "c.ctid = ANY(%(places)s::tid[])"
-OF_THE_CUSTOMERS = "true"
-"""Of rows `c` that are due and of the customers who are locked."""
+EVERY_SO_MANY = """
+SELECT place FROM (
+    SELECT ctid::text AS place, row_number() OVER () AS number
+    FROM metering_openconversation WHERE settles_at <= %(as_of)s) due
+WHERE number %% %(batch)s = 0"""
+# By place and by nothing else (OFFSET 0): the planner would look up whatever the customers of a batch have open.
+OF_THE_BATCH = """
+(SELECT ctid, * FROM metering_openconversation WHERE ctid > %(after)s::tid AND ctid <= %(until)s::tid OFFSET 0) c"""
+WHOSE = f"SELECT count(*), array_agg(DISTINCT customer_id) FROM {OF_THE_BATCH} WHERE settles_at <= %(as_of)s"
+OF_THE_CUSTOMERS = "metering_openconversation c"
+"""Open conversations `c`, of which those are meant that are due and of the customers who are locked."""
 CLASSIFY_OPEN = f"""
 SELECT c.customer_id, c.id, c.settles_at, c.outcome, v.id AS version_id, {TIER} AS tier, {TURNS} AS turns,
     {TOKENS} AS tokens
-FROM metering_conversation c {OWN} JOIN version v ON v.id = {RULING}
-WHERE c.customer_id = ANY(%(customers)s::uuid[]) AND c.settled_at IS NULL"""
+FROM metering_openconversation o JOIN metering_conversation c ON c.id = o.id AND c.customer_id = o.customer_id
+{OWN} JOIN version v ON v.id = {RULING}
+WHERE o.customer_id = ANY(%(customers)s::uuid[])"""
 """The open conversations of customers with the tier they would settle in now; after `WITH {RULES}`."""
 
-
-class Batch(NamedTuple):
-    """Where rows that are due are stored, and whose they are; as text, which costs less than a million objects."""
-
-    places: list[str]
-    customer_ids: set[str]
+Place = tuple[int, int]
+"""Where a row is stored: its page, and which of the page's rows it is."""
+FIRST_PLACE, LAST_PLACE = (0, 0), (2**32 - 2, 2**16 - 1)
 
 
 class Settled(NamedTuple):
@@ -78,7 +84,7 @@ def settle(*, as_of: dt.datetime, now: dt.datetime, progress: Callable[[int], ob
     settled, missed = 0, True
     while missed:
         missed = False
-        for step in each_done(partial(_settle_batch, as_of), _due(as_of)):
+        for step in each_done(partial(_settle_batch, as_of), pairwise([FIRST_PLACE, *_places(as_of), LAST_PLACE])):
             settled += step.settled
             missed |= step.missed > 0
             progress(step.settled)
@@ -90,25 +96,29 @@ def settle_customers(customer_ids: Sequence[uuid.UUID], *, as_of: dt.datetime) -
     return _retried(lambda: _settle_customers(list(customer_ids), as_of))
 
 
-def _due(as_of: dt.datetime) -> Iterator[Batch]:
-    """What is due, batch by batch as it is stored; from a cursor of the database, which outlives their transactions."""
-    with connection.chunked_cursor() as cursor:
-        cursor.execute(ALL_DUE, {"as_of": as_of})
-        while rows := cursor.fetchmany(BATCH):
-            yield Batch([place for place, _ in rows], {customer_id for _, customer_id in rows})
+def _places(as_of: dt.datetime) -> list[Place]:
+    """Between which places there are BATCH rows that are due; in order, though a scan may begin in the middle."""
+    with raw_cursor() as cursor:
+        cursor.execute(EVERY_SO_MANY, {"as_of": as_of, "batch": BATCH})
+        return sorted(literal_eval(place) for (place,) in cursor.fetchall())
 
 
-def _settle_batch(as_of: dt.datetime, batch: Batch) -> Settled:
-    customer_ids = list(map(uuid.UUID, batch.customer_ids))
-    # An array as PostgreSQL writes it: a place is "(page,line)".
-    places = '{"' + '","'.join(batch.places) + '"}'
-    return _retried(lambda: _settle_places(places, customer_ids, as_of))._replace(found=len(batch.places))
+def _settle_batch(as_of: dt.datetime, between: tuple[Place, Place]) -> Settled:
+    """Settle what is due after one place and up to the other, of whoever had something due when it was looked at."""
+    after, until = map(str, between)
+    return _retried(lambda: _settle_places(as_of, after=after, until=until))
 
 
-def _settle_places(places: str, customer_ids: list[uuid.UUID], as_of: dt.datetime) -> Settled:
+def _settle_places(as_of: dt.datetime, **places: str) -> Settled:
     with transaction.atomic():
+        with raw_cursor() as cursor:
+            cursor.execute(WHOSE, {"as_of": as_of, **places})
+            found, customer_ids = cursor.fetchone() or (0, None)
+        if customer_ids is None:
+            return Settled(0, 0, 0)
         share_usage_lock(customer_ids)
-        return _settle(OF_THE_BATCH, customer_ids, as_of, places=places)
+        step = _settle(OF_THE_BATCH, customer_ids, as_of, **places)
+        return step._replace(found=max(found, step.found))
 
 
 def _settle_customers(customer_ids: list[uuid.UUID], as_of: dt.datetime) -> int:
@@ -123,7 +133,7 @@ def _settle_customers(customer_ids: list[uuid.UUID], as_of: dt.datetime) -> int:
 
 
 def _settle(rows: str, customer_ids: list[uuid.UUID], as_of: dt.datetime, **of_the_rows: str) -> Settled:
-    """Settle what is due of some rows `c` and of customers whose usage lock is held, shared.
+    """Settle what is due of open rows `c`, of customers whose usage lock is held, shared.
 
     The lock makes a recut wait: a statement that began before the scheme changed would otherwise put the rows that were
     just recut into tiers of the old one. And it keeps tallies from being written meanwhile.
@@ -138,25 +148,28 @@ def _settle(rows: str, customer_ids: list[uuid.UUID], as_of: dt.datetime, **of_t
 
 
 def _settling(rows: str) -> str:
-    """The statement that settles what is due of some rows `c`, and says how many it found and settled.
+    """The statement that settles what is due of open rows `c`, and says how many it found and settled.
 
-    What rules them is looked up first, row by row: joined straight to the rules of its customers, the table would be
-    searched for all that each of them ever had open. A row that has changed since is in another place.
+    An open row that was written since is in another place by now, and not taken: its conversation is folded anew.
     """
     return f"""
         WITH {RULES},
         ruled AS MATERIALIZED (
-            SELECT c.ctid AS place, c.settles_at, {RULING} AS version_id
-            FROM metering_conversation c {OWN}
-            WHERE {rows} AND c.customer_id = ANY(%(customers)s::uuid[]) AND {DUE}
+            SELECT c.ctid AS place, c.customer_id, c.id, {RULING} AS version_id
+            FROM {rows} {OWN}
+            WHERE c.customer_id = ANY(%(customers)s::uuid[]) AND c.settles_at <= %(as_of)s
+        ),
+        taken AS (
+            DELETE FROM metering_openconversation o USING ruled
+            WHERE o.ctid = ruled.place AND ruled.version_id IS NOT NULL
+            RETURNING ruled.customer_id, ruled.id, ruled.version_id
         ),
         settled AS (
-            UPDATE metering_conversation c
-            SET settled_at = c.settles_at, scheme_version_id = v.id, tier = {TIER}, turns = {TURNS},
-                counted_tokens = {TOKENS}
-            FROM ruled, version v
-            WHERE c.ctid = ruled.place AND v.id = ruled.version_id
-                AND c.settled_at IS NULL AND c.settles_at = ruled.settles_at
+            INSERT INTO metering_settledconversation
+                (customer_id, settled_at, id, scheme_version_id, tier, outcome, turns, counted_tokens)
+            SELECT c.customer_id, c.settles_at, c.id, v.id, {TIER}, c.outcome, {TURNS}, {TOKENS}
+            FROM taken JOIN metering_conversation c ON c.id = taken.id AND c.customer_id = taken.customer_id
+            JOIN version v ON v.id = taken.version_id
             RETURNING 1
         )
         SELECT count(*), count(*) - count(version_id), (SELECT count(*) FROM settled) FROM ruled"""

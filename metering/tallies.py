@@ -52,7 +52,7 @@ SELECT counted, sum(count)::bigint FROM (
     WHERE {which}
     UNION ALL
     SELECT {by} AS counted, count(*) FROM around_hours CROSS JOIN LATERAL (
-        SELECT tier, outcome, settled_at AS settles_at FROM metering_conversation
+        SELECT tier, outcome, settled_at AS settles_at FROM metering_settledconversation
         WHERE customer_id = %(customer)s AND settled_at >= lower(during) AND settled_at < upper(during) OFFSET 0) c
     WHERE {which} GROUP BY 1) counts
 GROUP BY 1"""
@@ -73,8 +73,8 @@ WHERE (t.customer_id, t.hours, t.start) = (touched.customer_id, touched.hours, t
 FORGET_HOURS = FORGET.format(changed="SELECT * FROM unnest(%s::uuid[], %s::timestamptz[]) h (customer_id, settles_at)")
 FORGET_DUE = FORGET.format(
     changed="""
-    SELECT DISTINCT c.customer_id, date_trunc('hour', c.settles_at, 'UTC') AS settles_at FROM metering_conversation c
-    WHERE {rows} AND c.customer_id = ANY(%(watched)s::uuid[]) AND c.settled_at IS NULL AND c.settles_at <= %(as_of)s"""
+    SELECT DISTINCT c.customer_id, date_trunc('hour', c.settles_at, 'UTC') AS settles_at FROM {rows}
+    WHERE c.customer_id = ANY(%(watched)s::uuid[]) AND c.settles_at <= %(as_of)s"""
 )
 
 
@@ -96,7 +96,7 @@ def forget_tallies(touched: Mapping[uuid.UUID, Iterable[dt.datetime]]) -> None:
 
 
 def forget_settled(rows: str, customer_ids: Iterable[uuid.UUID], params: Mapping[str, Any]) -> None:
-    """The same for the conversations `c` that are about to be settled; `rows` is SQL that says which, of whom."""
+    """The same for open conversations `c` that are about to be settled; `rows` is SQL of where they come from."""
     watched = _watched_among(customer_ids)
     if watched:
         with raw_cursor() as cursor:

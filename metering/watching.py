@@ -48,7 +48,7 @@ INSERT INTO metering_tally (customer_id, hours, start, tiers, outcomes, counts)
 SELECT %(customer)s, 1, hour, array_remove(array_agg(tier), NULL),
     coalesce(array_agg(outcome) FILTER (WHERE tier IS NOT NULL), '{}'), array_remove(array_agg(count), NULL)
 FROM unnest(%(hours)s::timestamptz[]) hour LEFT JOIN LATERAL (
-    SELECT tier, outcome, count(*)::int AS count FROM metering_conversation
+    SELECT tier, outcome, count(*)::int AS count FROM metering_settledconversation
     WHERE customer_id = %(customer)s AND settled_at >= hour AND settled_at < hour + interval '1 hour'
     GROUP BY tier, outcome) counted ON true
 GROUP BY hour ON CONFLICT DO NOTHING"""

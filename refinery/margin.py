@@ -13,7 +13,7 @@ COST_CURRENCY = "USD"
 COST_BY_TIER = """
 SELECT tier, count(*), sum(calls)::bigint, sum(cost_nanos)::bigint, sum(retry_cost_nanos)::bigint,
        sum(unpriced_calls)::bigint
-FROM metering_conversation
+FROM metering_settledconversation JOIN metering_conversation USING (customer_id, id)
 WHERE customer_id = %s AND settled_at >= %s AND settled_at < %s
 GROUP BY tier
 """

@@ -11,7 +11,7 @@ import msgspec
 
 from metering.catching_up import fold_waiting
 from metering.ingest import close_conversation, ingest
-from metering.models import Conversation
+from metering.models import Conversation, SettledConversation
 from metering.reports import CloseIn, EventIn, Report, UsageIn, read_report
 from metering.settling import settle
 from plans.changing import cancel
@@ -174,3 +174,8 @@ def the_sitting(customer: str = "acme", conversation: str = "chat") -> Conversat
     """The only sitting of a conversation reference."""
     (sitting,) = sittings_of(customer, conversation)
     return sitting
+
+
+def the_settled(customer: str = "acme", conversation: str = "chat") -> SettledConversation:
+    """In which tier it settled, and why."""
+    return SettledConversation.objects.get(id=the_sitting(customer, conversation).id)

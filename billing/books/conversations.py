@@ -98,18 +98,25 @@ FROM metering_conversation c CROSS JOIN LATERAL (SELECT coalesce(
 WHERE c.boundary_id <> rule.version_id AND NOT {RECUT_IS_WAITING}
 """
 TIERED = f"""
-SELECT customer.key AS customer, c.reference, c.ordinal, c.settled_at, c.tier, c.turns, c.counted_tokens,
-    anew.tier AS tier_anew, anew.turns AS turns_anew, anew.tokens AS tokens_anew
-FROM metering_conversation c LEFT JOIN LATERAL ({CLASSIFY}) anew (version_id, tier, turns, tokens) ON true {CUSTOMER}
-WHERE c.settled_at IS NOT NULL AND NOT {RECUT_IS_WAITING} AND (c.scheme_version_id, c.tier, c.turns, c.counted_tokens)
-    IS DISTINCT FROM (anew.version_id, anew.tier, anew.turns, anew.tokens)
+SELECT customer.key AS customer, c.reference, c.ordinal, s.settled_at, s.tier, s.turns, s.counted_tokens, s.outcome,
+    anew.tier AS tier_anew, anew.turns AS turns_anew, anew.tokens AS tokens_anew, c.outcome AS outcome_anew
+FROM metering_settledconversation s JOIN metering_conversation c ON c.customer_id = s.customer_id AND c.id = s.id
+LEFT JOIN LATERAL ({CLASSIFY}) anew (version_id, tier, turns, tokens) ON true {CUSTOMER}
+WHERE NOT {RECUT_IS_WAITING} AND (s.scheme_version_id, s.tier, s.turns, s.counted_tokens, s.outcome)
+    IS DISTINCT FROM (anew.version_id, anew.tier, anew.turns, anew.tokens, c.outcome)
 """
-SETTLED_WHOLE = f"""
-SELECT customer.key AS customer, c.reference, c.ordinal, c.settles_at, c.settled_at,
-    c.scheme_version_id AS scheme_version, c.tier, c.turns, c.counted_tokens
-FROM metering_conversation c {CUSTOMER}
-WHERE CASE WHEN c.settled_at IS NULL THEN num_nonnulls(c.scheme_version_id, c.tier, c.turns, c.counted_tokens) > 0
-    ELSE c.settled_at <> c.settles_at OR num_nulls(c.scheme_version_id, c.tier, c.turns, c.counted_tokens) > 0 END
+OPEN_OR_SETTLED = """
+WITH said (customer_id, id, settles_at, state) AS (
+    SELECT customer_id, id, settles_at, 'open until ' || settles_at FROM metering_openconversation
+    UNION ALL SELECT customer_id, id, settled_at, 'settled at ' || settled_at FROM metering_settledconversation
+)
+SELECT customer.key AS customer, coalesce(c.id, each.id) AS conversation, c.reference, c.ordinal, c.settles_at,
+    coalesce(states, '{}') AS states
+FROM metering_conversation c FULL JOIN (
+    SELECT customer_id, id, array_agg(state ORDER BY state) AS states, min(settles_at) AS settles_at
+    FROM said GROUP BY 1, 2) each USING (customer_id, id)
+LEFT JOIN plans_customer customer ON customer.id = coalesce(c.customer_id, each.customer_id)
+WHERE cardinality(states) IS DISTINCT FROM 1 OR c.settles_at IS DISTINCT FROM each.settles_at
 """
 UNFOLDED = """
 SELECT customer.key AS customer, min(u.received_at) AS waiting_since, count(*) AS batches
@@ -117,8 +124,9 @@ FROM metering_unfoldedevents u LEFT JOIN plans_customer customer ON customer.id 
 WHERE u.received_at < %(now)s - interval '5 minutes' GROUP BY 1
 """
 UNSETTLED = f"""
-SELECT customer.key AS customer, c.reference, c.ordinal, c.settles_at FROM metering_conversation c {CUSTOMER}
-WHERE c.settled_at IS NULL AND c.settles_at < %(now)s - interval '1 hour'
+SELECT customer.key AS customer, c.reference, c.ordinal, c.settles_at
+FROM metering_openconversation JOIN metering_conversation c USING (customer_id, id) {CUSTOMER}
+WHERE c.settles_at < %(now)s - interval '1 hour'
   AND c.folded_at < %(now)s - interval '1 hour'
 """
 TALLIED = f"""
@@ -126,8 +134,9 @@ SELECT customer.key AS customer, c.hours, c.start, tallied, counted FROM meterin
 CROSS JOIN LATERAL (SELECT
     ARRAY(SELECT (tier, outcome, count)::text FROM unnest(c.tiers, c.outcomes, c.counts) each (tier, outcome, count)
         ORDER BY 1) AS tallied,
-    ARRAY(SELECT (s.tier, s.outcome, count(*))::text FROM metering_conversation s WHERE s.customer_id = c.customer_id
-        AND s.settled_at >= c.start AND s.settled_at < c.start + c.hours * interval '1 hour'
+    ARRAY(SELECT (s.tier, s.outcome, count(*))::text FROM metering_settledconversation s
+        WHERE s.customer_id = c.customer_id AND s.settled_at >= c.start
+            AND s.settled_at < c.start + c.hours * interval '1 hour'
         GROUP BY s.tier, s.outcome ORDER BY 1) AS counted) figures
 WHERE tallied <> counted
 """
@@ -171,13 +180,13 @@ CONVERSATIONS = (
     ),
     Invariant(
         "settled_conversation_is_in_its_tier",
-        "Tier, turns and tokens of a settled conversation are what the scheme in force makes of it today.",
+        "Tier, turns, tokens and outcome of a settled conversation are what the scheme in force makes of it today.",
         TIERED,
     ),
     Invariant(
-        "conversation_is_settled_wholly_or_not_at_all",
-        "A settled conversation has its instant, tier, turns and tokens; an open one has none of them.",
-        SETTLED_WHOLE,
+        "conversation_is_either_open_or_settled",
+        "Every conversation is either open or settled, once, at the instant at which it settles; nothing else is.",
+        OPEN_OR_SETTLED,
     ),
     Invariant(
         "due_conversation_is_settled",

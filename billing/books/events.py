@@ -9,11 +9,14 @@ FROM metering_event e LEFT JOIN plans_customer customer ON customer.id = e.custo
 LEFT JOIN metering_supplierrate rate ON rate.id = e.rate_id
 WHERE customer.id IS NULL OR e.rate_id IS NOT NULL AND rate.id IS NULL
 UNION ALL
-SELECT 'conversation ' || reference, c.customer_id, concat_ws(' ', boundary_id, scheme_version_id)
+SELECT 'conversation ' || reference, c.customer_id, boundary_id::text
 FROM metering_conversation c LEFT JOIN plans_customer customer ON customer.id = c.customer_id
 LEFT JOIN plans_tierschemeversion boundary ON boundary.id = c.boundary_id
-LEFT JOIN plans_tierschemeversion version ON version.id = c.scheme_version_id
-WHERE customer.id IS NULL OR boundary.id IS NULL OR c.scheme_version_id IS NOT NULL AND version.id IS NULL
+WHERE customer.id IS NULL OR boundary.id IS NULL
+UNION ALL
+SELECT 'tier of conversation ' || s.id, s.customer_id, scheme_version_id::text
+FROM metering_settledconversation s LEFT JOIN plans_tierschemeversion version ON version.id = s.scheme_version_id
+WHERE version.id IS NULL
 UNION ALL
 SELECT 'late change ' || day, late.customer_id, NULL
 FROM metering_latechange late LEFT JOIN plans_customer customer ON customer.id = late.customer_id

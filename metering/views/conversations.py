@@ -104,7 +104,7 @@ def _fields(conversation: Conversation) -> dict[str, Any]:
     return {
         **{name: getattr(conversation, name) for name in same},
         "customer": conversation.customer.key,
-        "state": "open" if conversation.settled_at is None else "settled",
+        "state": "open" if conversation.settled is None else "settled",
         "tier": tiering.tier,
         "turns": tiering.turns,
         "tokens": Tokens(
@@ -141,7 +141,7 @@ class Conversations(Endpoint):
 
     @operation(scope="read", query=ConversationFilter, returns=Page[ConversationOut], summary="List conversations")
     def get(self, request: Request, query: ConversationFilter) -> Page[ConversationOut]:
-        rows = Conversation.objects.select_related("customer")
+        rows = Conversation.objects.select_related("customer", "settled")
         if query.customer is None:
             fold_waiting(now=timezone.now())
         else:
@@ -149,9 +149,9 @@ class Conversations(Endpoint):
             catch_up([customer.id], now=timezone.now())
             rows = rows.filter(customer=customer)
         if query.state is not None:
-            rows = rows.filter(settled_at__isnull=query.state == "open")
+            rows = rows.still_open() if query.state == "open" else rows.settled_ones()
         for name, value in (
-            ("tier", query.tier),
+            ("settled__tier", query.tier),
             ("reference", query.reference),
             ("settles_at__gte", query.from_),
             ("settles_at__lt", query.to),
@@ -180,7 +180,7 @@ class OneConversation(Endpoint):
 
 def _current(conversation_id: uuid.UUID) -> Conversation | None:
     """The conversation, after everything stored of its customer has been folded, which may have changed or ended it."""
-    rows = Conversation.objects.select_related("customer").filter(id=conversation_id)
+    rows = Conversation.objects.select_related("customer", "settled").filter(id=conversation_id)
     owner = rows.values_list("customer_id", flat=True).first()
     if owner is not None:
         catch_up([owner], now=timezone.now())

@@ -76,7 +76,7 @@ def test_what_waits_is_looked_up(backend, time_machine):
 
 def test_conversations_due_and_not_settled_are_looked_up(backend, time_machine):
     send([report("a", 0)])
-    assert the_sitting("acme").settled_at is None
+    assert the_sitting("acme").settled is None
     assert scrape(backend, "parley_due_conversations") == 0
     time_machine.move_to(NOON.replace(day=4), tick=False)
     assert scrape(backend, "parley_due_conversations") == 1

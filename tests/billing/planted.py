@@ -130,8 +130,14 @@ PRICES = {
     "adjustment_is_what_is_owed_less_what_was_billed": """
         UPDATE billing_invoiceline SET details = jsonb_set(details, '{owed}', '"0.99"') WHERE kind = 'adjustment'""",
     "invoiced_period_is_billed_as_counted_today": """
-        INSERT INTO metering_conversation SELECT (jsonb_populate_record(c, jsonb_build_object('id', gen_random_uuid(),
-            'ordinal', c.ordinal + 1))).* FROM metering_conversation c WHERE reference = 'late'""",
+        WITH more AS (
+            INSERT INTO metering_conversation SELECT (jsonb_populate_record(c, jsonb_build_object(
+                'id', gen_random_uuid(), 'ordinal', c.ordinal + 1))).* FROM metering_conversation c
+            WHERE reference = 'late' RETURNING *)
+        INSERT INTO metering_settledconversation SELECT s.customer_id, s.settled_at, more.id, scheme_version_id,
+            counted_tokens, turns, tier, s.outcome
+        FROM more JOIN metering_conversation c ON c.reference = more.reference AND c.id <> more.id
+        JOIN metering_settledconversation s ON s.customer_id = c.customer_id AND s.id = c.id""",
 }
 PERIODS = {
     "invoiced_period_is_that_of_the_calendar": """
@@ -179,16 +185,15 @@ CONVERSATIONS = {
     "conversation_outcome_is_the_last_reported": """
         UPDATE metering_conversation SET outcome = 'resolved' WHERE outcome = 'solved'""",
     "conversation_settles_by_its_boundary_rule": """
-        ALTER TABLE metering_conversation DROP CONSTRAINT conversation_settled_whole;
         UPDATE metering_conversation SET settles_at = settles_at - interval '1 microsecond'""",
     "conversation_is_cut_by_the_scheme_in_force": "UPDATE metering_conversation SET boundary_id = gen_random_uuid()",
-    "settled_conversation_is_in_its_tier": "UPDATE metering_conversation SET tier = 'complex' WHERE tier = 'simple'",
-    "conversation_is_settled_wholly_or_not_at_all": """
-        ALTER TABLE metering_conversation DROP CONSTRAINT conversation_settled_whole;
-        UPDATE metering_conversation SET turns = NULL WHERE reference = 'late'""",
+    "settled_conversation_is_in_its_tier": """
+        UPDATE metering_settledconversation SET tier = 'complex' WHERE tier = 'simple'""",
+    "conversation_is_either_open_or_settled": """
+        INSERT INTO metering_openconversation SELECT customer_id, id, settled_at FROM metering_settledconversation""",
     "due_conversation_is_settled": """
-        UPDATE metering_conversation
-        SET settled_at = NULL, scheme_version_id = NULL, tier = NULL, turns = NULL, counted_tokens = NULL""",
+        WITH reopened AS (DELETE FROM metering_settledconversation RETURNING *)
+        INSERT INTO metering_openconversation SELECT customer_id, id, settled_at FROM reopened""",
     "tally_is_what_settled_in_its_time": """
         INSERT INTO metering_tally (customer_id, hours, start, tiers, outcomes, counts)
         SELECT id, 24, '2026-11-01T00:00Z', '{simple}', '{NULL}', '{1}' FROM plans_customer""",

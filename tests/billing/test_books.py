@@ -90,7 +90,8 @@ def test_no_column_of_a_conversation_can_be_off(column: str) -> None:
 def test_a_late_change_that_waits_for_its_invoice_is_no_violation() -> None:
     assert send([report("later", 3, conversation="later", customer="bolt")], now=NOW) == ["accepted"]
     assert not found("invoiced_period_is_billed_as_counted_today")
-    plant("DELETE FROM metering_latechange; UPDATE metering_conversation SET tier = 'simple' WHERE tier = 'enterprise'")
+    plant("DELETE FROM metering_latechange")
+    plant("UPDATE metering_settledconversation SET tier = 'simple' WHERE tier = 'enterprise'")
     assert found("invoiced_period_is_billed_as_counted_today")
 
 
@@ -101,7 +102,7 @@ def test_a_late_change_that_waits_hides_nothing_of_other_periods() -> None:
     billed(JANUARY)
     send([report("d2", DECEMBER, conversation="d2", customer="dora")], now=JANUARY)
     assert not found("invoiced_period_is_billed_as_counted_today")
-    plant("UPDATE metering_conversation SET tier = 'standard' WHERE reference = 'd1'")
+    plant("UPDATE metering_settledconversation SET tier = 'standard' WHERE tier = 'simple'")
     assert found("invoiced_period_is_billed_as_counted_today")
 
 
@@ -121,7 +122,7 @@ def test_a_written_off_invoice_that_is_void_at_stripe_is_done() -> None:
 
 
 def test_a_scheme_change_that_is_not_worked_off_is_no_violation() -> None:
-    plant("UPDATE metering_conversation SET tier = 'complex' WHERE tier = 'simple'")
+    plant("UPDATE metering_settledconversation SET tier = 'complex' WHERE tier = 'simple'")
     plant("INSERT INTO plans_schemechange (id, customer_id, since) SELECT id, id, now() FROM plans_customer")
     assert not found("settled_conversation_is_in_its_tier")
 

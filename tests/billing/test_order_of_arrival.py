@@ -289,7 +289,17 @@ def _assert_adjustments_name_their_period(customer: Customer) -> None:
 
 def _conversations(customer: Customer) -> list[tuple[Any, ...]]:
     rows = Conversation.objects.filter(customer=customer).order_by("reference", "ordinal")
-    return list(rows.values_list("reference", "ordinal", "opened_at", "settled_at", "tier", "turns", "counted_tokens"))
+    return list(
+        rows.values_list(
+            "reference",
+            "ordinal",
+            "opened_at",
+            "settled__settled_at",
+            "settled__tier",
+            "settled__turns",
+            "settled__counted_tokens",
+        )
+    )
 
 
 def call(number: int, reference: str, at: dt.datetime, tokens: int, heard_after: dt.timedelta, **said: Any) -> Call:

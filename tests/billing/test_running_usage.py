@@ -7,7 +7,7 @@ import time_machine
 
 from billing.running import NotSubscribed, forecast, running_bill
 from metering import watching
-from metering.models import Conversation
+from metering.models import SettledConversation
 from plans.calendar import Period
 from tests.billing.books import DEC_2, GRACE, JAN_2, billed, conversation, conversations, happened
 from tests.cast import NOON, a_plan, acme, canceled, cleo, settled, subscribed
@@ -64,7 +64,7 @@ def test_what_is_due_may_be_settled_by_the_read_itself(acme_subscribed: None, mo
     monkeypatch.setattr(watching, "MANY_OPEN", 0)
     happened(*conversations(3), conversation("going on", 40), now=NOON)
     assert so_far(NOON + 2 * DAY) == (4906, {"simple": 3})
-    assert Conversation.objects.exclude(settled_at=None).count() == 3
+    assert SettledConversation.objects.count() == 3
 
 
 def test_the_running_bill_at_the_last_instant_is_what_gets_invoiced(acme_subscribed: None) -> None:

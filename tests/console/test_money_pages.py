@@ -175,7 +175,7 @@ def test_a_conversation_at_peak_hours_leads_to_the_line_of_these(desk):
     bill(as_of=at(SECOND_MONTH), now=at(SECOND_MONTH))
     line = InvoiceLine.objects.get(details__tier="simple@peak")
     (url,) = re.findall(r'href="(/admin/conversations/\?customer[^"]+)"', read(desk, row_url(line)))
-    peak, off_peak = sorted(desk.get(url.replace("&amp;", "&")).context["rows"], key=lambda row: row.settled_at)
+    peak, off_peak = sorted(desk.get(url.replace("&amp;", "&")).context["rows"], key=lambda row: row.settles_at)
     assert row_url(line) in read(desk, f"/admin/conversations/{peak.id}/")
     assert "0.09 USD each at peak hours (growth version 1)" in read(desk, f"/admin/conversations/{peak.id}/")
     assert row_url(line) not in read(desk, f"/admin/conversations/{off_peak.id}/")

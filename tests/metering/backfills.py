@@ -21,6 +21,8 @@ from tests.cast import LATER, settled
 TABLES = {
     "metering_event": ("received_at",),
     "metering_conversation": ("id", "revision", "folded_at"),
+    "metering_openconversation": ("id",),
+    "metering_settledconversation": ("id",),
     "metering_quarantinedevent": ("id",),
     "metering_unfoldedevents": (),
 }

@@ -114,7 +114,7 @@ def test_a_subscription_made_at_any_time_leaves_what_it_would_have_made_from_the
         spans = scheme_spans([customer.id])
         for row in Conversation.objects.filter(customer=customer):
             own = [s for s in spans if s.customer_id and s.starts_at <= row.settles_at]
-            assert row.scheme_version_id == (own or [s for s in spans if s.customer_id is None])[0].version_id
+            assert row.settled.scheme_version_id == (own or [s for s in spans if s.customer_id is None])[0].version_id
         transaction.set_rollback(True)
 
 

@@ -15,7 +15,7 @@ from django.db import connection, transaction
 from metering import conversation_rows, event_rows
 from metering.catching_up import catch_up
 from metering.late_changes import take_late_days
-from metering.models import Conversation, Event, LateChange, MeterReading, QuarantinedEvent
+from metering.models import Conversation, Event, LateChange, MeterReading, OpenConversation, QuarantinedEvent
 from metering.payers import share_payers
 from metering.recutting import recut_changed_schemes
 from metering.releasing import release_quarantined
@@ -36,6 +36,7 @@ from tests.cast import (
     settled,
     sittings_of,
     subscribed,
+    the_settled,
     the_sitting,
 )
 from tests.metering.conftest import Sessions
@@ -70,9 +71,9 @@ def counted_by_day(customer: Customer, *, read_to: dt.datetime) -> dict[dt.date,
         take_usage_lock(customer.id)
         catch_up([customer.id], now=LATER)
         settle_customers([customer.id], as_of=read_to)
-        rows = Conversation.objects.filter(customer=customer, settled_at__lt=read_to)
+        rows = Conversation.objects.filter(customer=customer, settled__settled_at__lt=read_to)
         counts = Counter()
-        for settled_at, calls in rows.values_list("settled_at", "calls"):
+        for settled_at, calls in rows.values_list("settled__settled_at", "calls"):
             counts[settled_at.date()] += calls
         take_late_days(customer.id)
         MeterReading.objects.update_or_create(customer=customer, defaults={"read_to": read_to})
@@ -227,9 +228,8 @@ def test_settling_judges_a_conversation_as_a_concurrent_ingest_left_it(sessions:
         settling = sessions.start(lambda: settle_customers([customer.id], as_of=LATER))
         wait_until_blocked()
     settling.result()
-    sitting = the_sitting()
-    assert (sitting.tier, sitting.turns, sitting.counted_tokens) == ("enterprise", 2, 91_000)
-    assert sitting.settled_at == at(25)
+    fixed = the_settled()
+    assert (fixed.tier, fixed.turns, fixed.counted_tokens, fixed.settled_at) == ("enterprise", 2, 91_000, at(25))
 
 
 def test_settling_leaves_open_what_a_concurrent_ingest_has_made_last_longer(sessions: Sessions) -> None:
@@ -240,24 +240,24 @@ def test_settling_leaves_open_what_a_concurrent_ingest_has_made_last_longer(sess
         settling = sessions.start(lambda: settle_customers([customer.id], as_of=at(24.5)))
         wait_until_blocked()
     assert settling.result() == 0
-    assert the_sitting().tier is None
+    assert the_sitting().settled is None
 
 
 def test_settling_that_began_before_a_scheme_changed_does_not_undo_the_recut(sessions: Sessions) -> None:
-    """Its statement still sees the old scheme, and the row it then updates is the recut one."""
+    """Its statement still sees the old scheme, and the row it then takes is the recut one."""
     ahead, customer = bolt(), acme()
     a_scheme(tiers=[("all", None, None)])
     plan = a_plan(tier_scheme="support", rates={"all": "1"})
     send([report("b", customer="bolt"), report("e1")])
     with transaction.atomic():
-        Conversation.objects.select_for_update().get(customer=ahead)
+        OpenConversation.objects.select_for_update().get(customer=ahead)
         settling = sessions.start(lambda: settle_customers([ahead.id, customer.id], as_of=LATER))
         wait_until_blocked()
         changing = sessions.start(lambda: (subscribed(customer, plan, since=-1), recut_changed_schemes(now=LATER)))
         wait_until_blocked(2)
     settling.result(), changing.result()
     settled()
-    assert the_sitting().tier == "all"
+    assert the_settled().tier == "all"
 
 
 def test_clients_and_settlers_together_end_in_the_right_tiers(sessions: Sessions) -> None:
@@ -270,7 +270,7 @@ def test_clients_and_settlers_together_end_in_the_right_tiers(sessions: Sessions
     settled()
     for number in range(3):
         sitting = the_sitting(conversation=f"c{number}")
-        assert (sitting.calls, sitting.turns, sitting.tier) == (12, 12, "complex")
+        assert (sitting.calls, sitting.settled.turns, sitting.settled.tier) == (12, 12, "complex")
 
 
 # Ingest beside counting

@@ -20,7 +20,7 @@ from metering.reports import Report
 from metering.settling import settle_customers
 from metering.usage_lock import slot_of, take_usage_lock
 from plans.models import Customer
-from tests.cast import LATER, a_plan, a_scheme, acme, at, report, settled, subscribed, the_sitting
+from tests.cast import LATER, a_plan, a_scheme, acme, at, report, settled, subscribed, the_settled, the_sitting
 from tests.metering.conftest import Sessions
 from tests.metering.histories import histories, in_batches, random_histories
 from tests.metering.test_catching_up import STRICT
@@ -66,7 +66,7 @@ def test_a_fold_beside_settling_opens_again_what_was_settled_meanwhile(
         assert settle_customers([customer.id], as_of=LATER) == 1
         go_on.set()
     assert folding.result() == 1
-    assert (the_sitting().tier, the_sitting().calls) == (None, 2)
+    assert (the_sitting().settled, the_sitting().calls) == (None, 2)
     assert_all_is_folded_once(customer)
 
 
@@ -83,7 +83,7 @@ def test_settling_beside_a_fold_judges_what_the_fold_has_made(
         wait_until_blocked()
         go_on.set()
     assert (folding.result(), settling.result()) == (1, 1)
-    assert (the_sitting().tier, the_sitting().turns) == ("enterprise", 2)
+    assert (the_settled().tier, the_settled().turns) == ("enterprise", 2)
 
 
 def strict_plan_and_waiting_events() -> tuple[Customer, Any]:

@@ -8,7 +8,7 @@ import pytest
 from metering.ingest import UnknownCustomer, ingest
 from metering.models import Event
 from metering.reports import UnusableReport
-from tests.cast import LATER, NOON, acme, at, bolt, close, report, send, settled, sittings_of, the_sitting
+from tests.cast import LATER, NOON, acme, at, bolt, close, report, send, settled, sittings_of, the_settled, the_sitting
 
 pytestmark = pytest.mark.django_db
 
@@ -137,7 +137,7 @@ def test_the_arrival_of_a_label_alone_leaves_the_conversation_settled() -> None:
     settled()
     assert send([report("e1", feature="support")]) == ["duplicate"]
     assert Event.objects.get().feature == "support"
-    assert (the_sitting().tier, the_sitting().revision) == ("simple", 1)
+    assert (the_settled().tier, the_sitting().revision) == ("simple", 1)
 
 
 def test_the_server_times_do_not_matter() -> None:

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from api.asking import Question
 from metering import reading
-from metering.models import Conversation
+from metering.models import OpenConversation
 from metering.reading import count_open, count_settled, count_unbillable
 from plans.meters import Meters, PeakWindow, meter_of
 from plans.models import Customer
@@ -77,10 +77,10 @@ def test_a_plain_count_reads_nothing_but_the_index(customer: Customer, monkeypat
     count_settled(customer.id, at(0), at(24))
     ((question, parameters),) = asked
     with connection.cursor() as cursor:
-        cursor.execute("ANALYZE metering_conversation")
+        cursor.execute("ANALYZE metering_settledconversation")
         cursor.execute("SET LOCAL enable_seqscan = off; SET LOCAL enable_bitmapscan = off")
         cursor.execute(f"EXPLAIN {question.sql}", parameters)
-        assert "Index Only Scan using conversation_settled" in str(cursor.fetchall())
+        assert "Index Only Scan using metering_settledconversation_pkey" in str(cursor.fetchall())
 
 
 @random_histories
@@ -104,7 +104,7 @@ def test_counting_in_sql_is_the_pure_rule(
         free = expected.pop(None, 0)
         assert count_open(customer.id, start, end, meters=meters) == expected
         settled()
-        assert Conversation.objects.filter(settled_at=None).count() == 0
+        assert not OpenConversation.objects.exists()
         assert count_settled(customer.id, start, end, meters=meters) == expected
         assert sum(count_unbillable(customer.id, start, end, meters=meters).values()) == free
         transaction.set_rollback(True)

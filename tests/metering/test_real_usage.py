@@ -32,12 +32,12 @@ def reports_of(name: str) -> list[Report]:
 
 
 def figures() -> Figures:
-    rows = list(Conversation.objects.all())
-    tiers = Counter(row.tier for row in rows)
+    rows = list(Conversation.objects.select_related("settled"))
+    tiers = Counter(row.settled.tier for row in rows)
     return Figures(
         Event.objects.count(),
         len(rows),
-        sum(row.turns for row in rows),
+        sum(row.settled.turns for row in rows),
         *(
             sum(count_tokens(row, basis, count_retries=False) for row in rows)
             for basis in ("processed", "fresh", "context")

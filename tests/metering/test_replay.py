@@ -64,7 +64,9 @@ def file_of(tmp_path):
 def folds():
     fold_waiting(now=cast.LATER)
     return [
-        *Conversation.objects.order_by("reference", "ordinal").values_list("reference", "calls", "turns", "opened_at")
+        *Conversation.objects.order_by("reference", "ordinal").values_list(
+            "reference", "calls", "settled__turns", "opened_at"
+        )
     ]
 
 

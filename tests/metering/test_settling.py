@@ -6,6 +6,7 @@ from collections.abc import Callable
 
 import pytest
 from django.db import connection, transaction
+from django.db.models import F
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -13,7 +14,7 @@ from billing.books.checking import check
 from metering import settling
 from metering.conversation_rows import sittings as stored_sittings
 from metering.folding import load_boundaries
-from metering.models import Conversation
+from metering.models import Conversation, OpenConversation, SettledConversation
 from metering.reports import Report
 from metering.settling import CLASSIFY_OPEN, settle_customers
 from metering.tier_rules import RULES
@@ -35,6 +36,7 @@ from tests.cast import (
     settled,
     sittings_of,
     subscribed,
+    the_settled,
     the_sitting,
 )
 from tests.metering.conftest import Sessions
@@ -58,8 +60,8 @@ def test_a_conversation_settles_at_its_instant_and_not_before() -> None:
     send([report("e1", 0)])
     assert settled(23.99) == 0
     assert settled(24) == 1
-    sitting = the_sitting()
-    assert (sitting.settled_at, sitting.tier, sitting.turns, sitting.counted_tokens) == (at(24), "simple", 1, 1_000)
+    fixed = the_settled()
+    assert (fixed.settled_at, fixed.tier, fixed.turns, fixed.counted_tokens) == (at(24), "simple", 1, 1_000)
     assert settled(25) == 0
 
 
@@ -78,7 +80,7 @@ def test_however_small_the_batches_everything_due_is_settled_once(batch: int, mo
     assert settling.settle(as_of=at(26), now=LATER, progress=steps.append) == sum(steps) == 6
     assert max(steps) <= batch
     assert settled() == 2
-    assert not Conversation.objects.filter(settled_at=None).exists()
+    assert not OpenConversation.objects.exists()
 
 
 @pytest.mark.parametrize(
@@ -99,14 +101,14 @@ def test_exactly_at_a_limit_is_the_next_tier(turns: int, tokens: int, tier: str)
     acme()
     send([report("e1", tokens=(tokens, 0, 0, 0, 0), turn=1), report("e2", 1, tokens=(0, 0, 0, 0, 0), turn=turns)])
     settled()
-    assert the_sitting().tier == tier
+    assert the_settled().tier == tier
 
 
 def test_retries_and_failed_calls_do_not_make_a_conversation_dearer() -> None:
     acme()
     send([report("e1"), report("e2", attempt=2, tokens=(90_000, 0, 0, 0, 0)), report("e3", status="error")])
     settled()
-    assert (the_sitting().tier, the_sitting().counted_tokens, the_sitting().calls) == ("simple", 1_000, 3)
+    assert (the_settled().tier, the_settled().counted_tokens, the_sitting().calls) == ("simple", 1_000, 3)
 
 
 def test_the_limits_are_those_in_force_at_the_settling_instant() -> None:
@@ -120,9 +122,9 @@ def test_the_limits_are_those_in_force_at_the_settling_instant() -> None:
     new = publish_scheme_version(draft, effective_at=at(24), now=NOON)
     send([report("e1", 0), report("e2", -1, conversation="other")])
     settled()
-    assert (the_sitting().tier, the_sitting().scheme_version_id, the_sitting().settled_at) == ("dear", new.pk, at(24))
+    assert (the_settled().tier, the_settled().scheme_version_id, the_settled().settled_at) == ("dear", new.pk, at(24))
     assert the_sitting().boundary_id != new.pk
-    assert the_sitting(conversation="other").tier == "simple"
+    assert the_settled(conversation="other").tier == "simple"
 
 
 def test_a_subscription_in_the_past_puts_settled_conversations_into_its_schemes_tiers() -> None:
@@ -132,8 +134,11 @@ def test_a_subscription_in_the_past_puts_settled_conversations_into_its_schemes_
     a_scheme(idle_hours=5, tiers=[("all", None, None)])
     subscribed(customer, a_plan(tier_scheme="support", rates={"all": "1"}), since=-1)
     settled()
-    assert [(row.tier, row.settled_at) for row in sittings_of()] == [("all", at(5)), ("all", at(15))]
-    assert (the_sitting(conversation="before").tier, the_sitting(conversation="before").revision) == ("simple", 1)
+    assert [(row.settled.tier, row.settled.settled_at) for row in sittings_of()] == [("all", at(5)), ("all", at(15))]
+    assert (the_settled(conversation="before").tier, the_sitting(conversation="before").revision) == (
+        "simple",
+        1,
+    )
 
 
 def test_after_a_subscription_has_ended_the_default_scheme_rules_again() -> None:
@@ -143,7 +148,7 @@ def test_after_a_subscription_has_ended_the_default_scheme_rules_again() -> None
     end = cancel(subscription.pk, when="period_end", now=NOON).ends_at
     send([report("e1", 0), report("e2", end, conversation="after")])
     settled()
-    assert (the_sitting().tier, the_sitting(conversation="after").tier) == ("all", "simple")
+    assert (the_settled().tier, the_settled(conversation="after").tier) == ("all", "simple")
 
 
 def test_another_customers_scheme_changes_nothing_for_acme() -> None:
@@ -152,7 +157,7 @@ def test_another_customers_scheme_changes_nothing_for_acme() -> None:
     subscribed(bolt(), a_plan(tier_scheme="support", rates={"all": "1"}), since=-99)
     send([report("e1", 0)])
     settled()
-    assert the_sitting().tier == "simple"
+    assert the_settled().tier == "simple"
 
 
 def test_an_open_conversation_is_in_the_tier_it_would_settle_in() -> None:
@@ -189,16 +194,15 @@ def test_settling_in_sql_is_the_pure_rule_and_can_be_done_at_any_time(
                 settled()
         settled()
         boundaries = load_boundaries([customer.id])
-        for row in Conversation.objects.filter(customer=customer).select_related("scheme_version"):
+        for row in Conversation.objects.filter(customer=customer).select_related("settled"):
             fold = stored_sittings([(customer.id, row.reference)], boundaries)[0][row.ordinal - 1].sitting
             turns, tokens = count_turns(fold), count_tokens(fold, basis, count_retries)
-            tiers = [
-                TierLimits(*tier) for tier in row.scheme_version.tiers.values_list("code", "max_turns", "max_tokens")
-            ]
-            assert row.scheme_version.scheme.code == "support"
-            assert (row.turns, row.counted_tokens) == (turns, tokens)
-            assert row.tier == tiers[classify(turns, tokens, tiers)].code
-            assert row.settled_at == row.settles_at
+            version = row.settled.scheme_version
+            tiers = [TierLimits(*tier) for tier in version.tiers.values_list("code", "max_turns", "max_tokens")]
+            assert version.scheme.code == "support"
+            assert (row.settled.turns, row.settled.counted_tokens) == (turns, tokens)
+            assert row.settled.tier == tiers[classify(turns, tokens, tiers)].code
+            assert (row.settled.settled_at, row.settled.outcome) == (row.settles_at, row.outcome)
         assert check(LATER, only=["settled_conversation_is_in_its_tier"]) == []
         transaction.set_rollback(True)
 
@@ -208,12 +212,12 @@ def test_a_sweep_of_many_batches_settles_two_at_a_time(sessions: Sessions, monke
     acme(), bolt()
     send(report(f"{who}{n}", conversation=f"c{n}", customer=who) for n in range(10) for who in ("acme", "bolt"))
     with transaction.atomic():
-        Conversation.objects.select_for_update().get(customer=bolt(), reference="c0")
+        OpenConversation.objects.select_for_update().get(id=the_sitting("bolt", "c0").id)
         sweep = sessions.start(settled)
         wait_until_blocked()
-        assert eventually(lambda: Conversation.objects.exclude(settled_at=None).count() >= 3, within_s=20)
+        assert eventually(lambda: SettledConversation.objects.count() >= 3, within_s=20)
     assert sweep.result() == 20
-    assert {row.tier for row in Conversation.objects.all()} == {"simple"}
+    assert {row.tier for row in SettledConversation.objects.all()} == {"simple"}
 
 
 @pytest.mark.parametrize("sweeps", [settled, lambda: settle_customers([acme().id], as_of=LATER)], ids=["all", "of one"])
@@ -222,10 +226,11 @@ def test_what_changes_before_a_sweeps_eyes_is_looked_at_again(sessions: Sessions
     send([report("e1")])
     with transaction.atomic():
         Conversation.objects.update(min_turn=1, max_turn=40)  # as a fold does, with the usage lock shared
+        OpenConversation.objects.update(settles_at=F("settles_at"))
         sweep = sessions.start(sweeps)
         wait_until_blocked()
     assert sweep.result() == 1
-    assert (the_sitting().tier, the_sitting().turns) == ("enterprise", 40)
+    assert (the_settled().tier, the_settled().turns) == ("enterprise", 40)
 
 
 def test_what_is_no_longer_due_when_a_sweep_comes_to_it_stays_open(sessions: Sessions) -> None:
@@ -233,7 +238,8 @@ def test_what_is_no_longer_due_when_a_sweep_comes_to_it_stays_open(sessions: Ses
     send([report("e1")])
     with transaction.atomic():
         Conversation.objects.update(settles_at=LATER + dt.timedelta(days=1))
+        OpenConversation.objects.update(settles_at=LATER + dt.timedelta(days=1))
         sweep = sessions.start(settled)
         wait_until_blocked()
     assert sweep.result() == 0
-    assert the_sitting().settled_at is None
+    assert the_sitting().settled is None

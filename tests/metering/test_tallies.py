@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from billing.books.checking import check
 from metering.catching_up import fold_waiting
 from metering.ingest import ingest
-from metering.models import Conversation, Tally, WatchedUsage
+from metering.models import SettledConversation, Tally, WatchedUsage
 from metering.reading import count_settled, count_unbillable
 from metering.reports import Report
 from metering.settling import settle_customers
@@ -65,7 +65,7 @@ def customer() -> Customer:
 
 
 def counted_one_by_one(customer: Customer, start: dt.datetime, end: dt.datetime, meters: Meters) -> Counter[str | None]:
-    rows = Conversation.objects.filter(customer=customer, settled_at__gte=start, settled_at__lt=end)
+    rows = SettledConversation.objects.filter(customer=customer, settled_at__gte=start, settled_at__lt=end)
     return Counter(meter_of(meters, *row) for row in rows.values_list("tier", "outcome", "settled_at"))
 
 

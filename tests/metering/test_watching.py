@@ -9,7 +9,7 @@ from metering.models import Tally, WatchedUsage
 from metering.watching import GoingOn, Running, count_watched_ahead, going_on, watch_if_many
 from plans.meters import EVERYTHING, Meters, PeakWindow
 from plans.models import Customer
-from tests.cast import acme, at, close, report, send, settled, the_sitting
+from tests.cast import acme, at, close, report, send, settled, the_settled
 
 pytestmark = pytest.mark.django_db
 MINUTE = dt.timedelta(minutes=1)
@@ -67,7 +67,7 @@ def test_what_is_due_is_settled_before_the_rest_is_kept(customer: Customer) -> N
     begin("a", "b", "c")
     begin("over", hours=-20)
     assert going_on(asked(customer), now=NOW).counts == {"simple": 3}
-    assert the_sitting(conversation="over").tier == "simple"
+    assert the_settled(conversation="over").tier == "simple"
 
 
 def test_when_they_have_become_few_each_question_is_answered_anew(customer: Customer) -> None:

@@ -15,13 +15,16 @@ WITH sitting AS (
     SELECT turns, counted_tokens, peak_context_first,
            input_tokens - retry_input_tokens + cache_write_tokens - retry_cache_write_tokens
            + output_tokens - retry_output_tokens AS fresh
-    FROM metering_conversation WHERE reference = ANY(%s)
+    FROM metering_conversation LEFT JOIN metering_settledconversation USING (customer_id, id)
+    WHERE reference = ANY(%s)
 )
 SELECT (SELECT count(*) FROM metering_event WHERE conversation = ANY(%s)),
        count(*), sum(turns), sum(counted_tokens), sum(fresh), sum(peak_context_first)
 FROM sitting
 """
-SITTINGS_BY_TIER = "SELECT tier, count(*) FROM metering_conversation WHERE reference = ANY(%s) GROUP BY tier"
+SITTINGS_BY_TIER = """
+SELECT tier, count(*) FROM metering_conversation LEFT JOIN metering_settledconversation USING (customer_id, id)
+WHERE reference = ANY(%s) GROUP BY tier"""
 
 
 def file(name: str) -> str:

@@ -22,7 +22,14 @@ from django.core.management import call_command
 from config.embedded_postgres import EmbeddedPostgres
 
 ROOT = Path(__file__).resolve().parents[2]
-USAGE = ("metering_event", "metering_conversation", "metering_unfoldedevents", "metering_quarantinedevent")
+USAGE = (
+    "metering_event",
+    "metering_conversation",
+    "metering_openconversation",
+    "metering_settledconversation",
+    "metering_unfoldedevents",
+    "metering_quarantinedevent",
+)
 NOT_INHERITED = ("DATABASE_URL", "CELERY_", "PARLEY_", "STRIPE_", "PYTEST_", "DJANGO_")
 START_WITHIN_S, STOP_WITHIN_S, COMMAND_WITHIN_S = 90.0, 20.0, 120.0
 
