@@ -8,8 +8,11 @@ from hypothesis import settings
 from api import keys
 from tests.rest import ALL_SCOPES, LONG_AGO, Caller
 
-# The same examples every time, so that a run can be repeated; PARLEY_EXAMPLES asks some tests for so many new ones.
-settings.register_profile("repeatable", derandomize=True, database=None)
+# The same examples every time, so that a run can be repeated, and however long they take: machines are noisy.
+# PARLEY_EXAMPLES asks some tests for so many new ones.
+settings.register_profile("untimed", deadline=None)
+settings.register_profile("repeatable", settings.get_profile("untimed"), derandomize=True, database=None)
+settings.load_profile("untimed")
 if "PARLEY_EXAMPLES" not in os.environ:
     settings.load_profile("repeatable")
 

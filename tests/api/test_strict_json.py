@@ -210,7 +210,7 @@ def escaped(char: str) -> str:
     return "".join("\\u" + units[i : i + 4] for i in range(0, len(units), 4))
 
 
-@settings(max_examples=400, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@settings(max_examples=400, suppress_health_check=[HealthCheck.too_slow])
 @given(odd_json())
 @example('{"a":1 ,"a" : "\\""}')
 def test_repeated_keys_are_found_exactly_when_there_are_some(text):
@@ -220,7 +220,7 @@ def test_repeated_keys_are_found_exactly_when_there_are_some(text):
         assert decode_tree(text.encode()) == json.loads(text)
 
 
-@settings(max_examples=400, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@settings(max_examples=400, suppress_health_check=[HealthCheck.too_slow])
 @given(odd_json(), st.randoms(use_true_random=False))
 def test_damaged_text_is_refused_or_read_as_the_exact_reader_reads_it(text, chance: random.Random):
     body = bytearray(text.encode())

@@ -152,7 +152,7 @@ def test_only_finalized_invoices_that_still_stand_are_credited() -> None:
 AMOUNTS = st.lists(st.integers(-2_000, 5_000).filter(bool), min_size=1, max_size=5).filter(lambda them: sum(them) > 0)
 
 
-@settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=25, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(AMOUNTS, st.sampled_from(["0", "7", "19", "33.333"]), st.booleans(), st.data())
 def test_all_notes_together_give_back_exactly_the_invoice(
     amounts: list[int], percent: str, inclusive: bool, data: st.DataObject

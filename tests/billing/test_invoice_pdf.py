@@ -244,7 +244,7 @@ def test_printing_is_fast():
         assert time.process_time() - started < most_s
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(text=st.text(st.characters(exclude_categories=()), max_size=60), amount=st.integers(-(10**15), 10**15))
 def test_any_text_and_any_amount_can_be_printed(text, amount):
     party = Party(name=text, address=(text,), country=text, tax_id=text, email=text, key=text)

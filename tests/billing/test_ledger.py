@@ -145,7 +145,7 @@ moves = st.tuples(st.integers(0, 5), st.sampled_from(("USD", "EUR")), kinds, kin
 
 
 @given(attempts=st.lists(moves, max_size=15))
-@settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=25, suppress_health_check=[HealthCheck.function_scoped_fixture])
 def test_whatever_is_tried_debits_equal_credits_and_nobody_is_overdrawn(
     db: None, attempts: list[tuple[int, str, AccountKind, AccountKind, int, bool]]
 ) -> None:

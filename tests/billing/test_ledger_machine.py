@@ -233,7 +233,5 @@ def execute(sql: str, params: dict[str, Any]) -> None:
 def test_no_posting_unbalances_the_ledger_and_the_database_refuses_what_would(db: None) -> None:
     run_state_machine_as_test(
         LedgerMachine,
-        settings=settings(
-            max_examples=12, stateful_step_count=20, deadline=None, suppress_health_check=list(HealthCheck)
-        ),
+        settings=settings(max_examples=12, stateful_step_count=20, suppress_health_check=list(HealthCheck)),
     )

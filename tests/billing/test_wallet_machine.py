@@ -142,7 +142,5 @@ def drawn_by_id(invoice: Invoice) -> dict[Any, int]:
 def test_no_order_of_giving_billing_expiring_and_taking_back_spends_a_cent_twice(db: None) -> None:
     run_state_machine_as_test(
         CreditMachine,
-        settings=settings(
-            max_examples=20, stateful_step_count=20, deadline=None, suppress_health_check=list(HealthCheck)
-        ),
+        settings=settings(max_examples=20, stateful_step_count=20, suppress_health_check=list(HealthCheck)),
     )

@@ -79,7 +79,7 @@ KINDS: dict[str, Callable[[Desk, str], bytes]] = {
 STATUS = {"short": 200, "long": 200, "refused": 401, "probe": 200}
 
 
-@settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=40, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(
     kinds=st.lists(st.sampled_from(sorted(STATUS)), min_size=1, max_size=6),
     cuts=st.lists(st.integers(0, 3_000), max_size=8),

@@ -84,7 +84,7 @@ requests = st.builds(
 )
 
 
-@settings(max_examples=800, deadline=None)
+@settings(max_examples=800)
 @given(data=requests)
 def test_what_the_short_way_takes_the_parser_reads_likewise(data: bytes) -> None:
     sent = whole_request(data)

@@ -75,5 +75,5 @@ def in_batches(reports: list[Report], chance: random.Random) -> list[list[Report
 
 
 random_histories = settings(
-    max_examples=30, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow]
+    max_examples=30, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow]
 )

@@ -64,7 +64,7 @@ def test_merging_does_not_alter_what_it_is_given() -> None:
 steps = st.lists(st.tuples(*[st.integers(0, 3)] * 4), min_size=1, max_size=4)
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200)
 @given(steps=steps, data=st.data())
 def test_growth_in_any_order_ends_in_the_join(steps: list[tuple[int, ...]], data: st.DataObject) -> None:
     totals = itertools.accumulate(steps, lambda so_far, step: tuple(map(sum, zip(so_far, step, strict=True))))

@@ -128,7 +128,7 @@ def shared():
         yield client_of(sandbox)
 
 
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=25)
 @given(
     lines=st.lists(st.integers(0, 5000), min_size=1, max_size=5),
     cuts=st.lists(st.integers(1, 100), min_size=1, max_size=4),

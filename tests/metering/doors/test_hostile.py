@@ -51,7 +51,7 @@ def sender(caller: Any) -> Caller:
 
 
 @pytest.mark.parametrize("door", URLS)
-@settings(max_examples=60, suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None)
+@settings(max_examples=60, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(tree=trees)
 def test_any_json_is_answered(sender: Caller, door: str, tree: Any) -> None:
     body = json.dumps({"events": tree} if door == "polar" else tree).encode()
@@ -59,7 +59,7 @@ def test_any_json_is_answered(sender: Caller, door: str, tree: Any) -> None:
     list(QuarantinedEvent.objects.values("body", "event", "reason"))  # can be read back
 
 
-@settings(max_examples=60, suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None)
+@settings(max_examples=60, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(at=st.integers(0, 16_000), byte=st.integers(0, 255))
 def test_a_damaged_export_is_answered(sender: Caller, at: int, byte: int) -> None:
     damaged = bytearray((RECORDED / "two_instruments.pb").read_bytes())

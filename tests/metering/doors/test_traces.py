@@ -170,7 +170,7 @@ def test_the_recorded_calls_of_two_instruments_are_counted_once() -> None:
     assert QuarantinedEvent.objects.count() == 2
 
 
-@settings(max_examples=25, suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None)
+@settings(max_examples=25, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(st.randoms(use_true_random=False), st.integers(1, 6))
 def test_however_they_are_spread_over_exports_and_repeated(db: Any, chance: random.Random, exports: int) -> None:
     with transaction.atomic():
