@@ -1,10 +1,15 @@
-"""Where was it measured? One line, since no figure means anything without it."""
+"""Where was it measured, and how much of that machine was ours? No figure means anything without it."""
 
 import os
 import platform
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import psycopg
+
+STEAL = 7
+"""Where the time taken by the host's other machines stands among the figures of Linux."""
 
 
 def machine() -> str:
@@ -19,6 +24,22 @@ def machine() -> str:
         f" Python {platform.python_version()}, PostgreSQL {version[0]} ({durability});"
         f" load average at the start {os.getloadavg()[0]:.1f}"
     )
+
+
+@contextmanager
+def telling_stolen_time(what: str) -> Iterator[None]:
+    """Print afterwards which share of the processors' time the host gave to others, where Linux says so."""
+    before = _processor_time()
+    yield
+    spent = [now - then for now, then in zip(_processor_time(), before, strict=True)]
+    if sum(spent):
+        print(f"{what}: other machines had {spent[STEAL] / sum(spent):.0%} of these processors' time.", flush=True)
+
+
+def _processor_time() -> list[int]:
+    """Since the start, in ticks: user, nice, system, idle, iowait, irq, softirq, steal (proc_stat(5)); or nothing."""
+    stat = Path("/proc/stat")
+    return [int(ticks) for ticks in stat.read_text().split()[1:9]] if stat.exists() else []
 
 
 def _processor() -> str:
