@@ -2,12 +2,14 @@
 
 Rows that are added or removed meanwhile are therefore neither repeated nor skipped. The order is a tuple of columns of
 which the last makes it unique; an index on exactly these columns (after those filtered by) serves every page alike.
+They are columns of the rows, or of one row that each refers to ("settled__id").
 """
 
 import base64
 from collections.abc import Callable
 from datetime import date
-from typing import Annotated, Any, Generic, TypeVar
+from functools import reduce
+from typing import Annotated, Any, Generic, TypeVar, cast
 from urllib.parse import urlencode
 from uuid import UUID
 
@@ -84,7 +86,7 @@ def _beyond(rows: QuerySet[Row], order: tuple[str, ...], place: list[Any], newes
 
 
 def _write_cursor(row: Model, order: tuple[str, ...]) -> str:
-    place = msgspec.json.encode([getattr(row, name) for name in order])
+    place = msgspec.json.encode([reduce(getattr, name.split("__"), row) for name in order])
     return base64.urlsafe_b64encode(place).decode().rstrip("=")
 
 
@@ -98,7 +100,10 @@ def _read_cursor(cursor: str, model: type[Model], order: tuple[str, ...]) -> lis
 
 
 def _type_of(model: type[Model], name: str) -> Any:
-    column = model._meta.get_field(name)
+    *through, last = name.split("__")
+    for relation in through:
+        model = cast(type[Model], model._meta.get_field(relation).related_model)
+    column = model._meta.get_field(last)
     if isinstance(column, models.ForeignKey):
         column = column.target_field
     return next(wanted for kind, wanted in _TYPES if isinstance(column, kind))

@@ -59,7 +59,9 @@ def measure_growth(data_dir: Path, key: str, *, rows: int, seconds: float, say: 
         return max(rates)
 
     with psycopg.connect(os.environ["DATABASE_URL"], autocommit=True) as connection:
-        connection.execute("TRUNCATE metering_event, metering_conversation, metering_openconversation")
+        connection.execute(
+            "TRUNCATE metering_event, metering_conversation, metering_openconversation, metering_settledconversation"
+        )
         _fill(connection, 0, 100_000)
         small = best("growth-small")
         _fill(connection, 100_000, rows)

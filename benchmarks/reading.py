@@ -36,7 +36,7 @@ def measure_reads(data_dir: Path, *, quick: bool, now: dt.datetime) -> dict[str,
     create_conversations("large", conversations, since=now - MONTH, during=MONTH)
     settle(as_of=now, now=now)
     with connection.cursor() as cursor:
-        cursor.execute("VACUUM ANALYZE metering_conversation")  # which comes by itself in the course of such a month
+        cursor.execute("VACUUM ANALYZE")  # which comes by itself in the course of such a month
     _, key = create_key("reader", ["read"], now=now)
     with web(OURS, data_dir) as port:
         client = http.client.HTTPConnection("127.0.0.1", port, timeout=60)

@@ -34,7 +34,7 @@ def conversations(request: HttpRequest) -> HttpResponse:
     rows = form.rows().select_related("customer", "settled") if form.is_valid() else None
     # Of one customer those settled are read along their index; all others in the order they came into being.
     settled = form.is_valid() and form.cleaned_data["customer"] and form.cleaned_data["settled_from"]
-    page = _page(request, rows, order=("settles_at", "id") if settled else ("id",))
+    page = _page(request, rows, order=("settled__settled_at", "settled__id") if settled else ("id",))
     return _answer(request, "conversations", {"title": human_name("metering", "conversations"), "form": form} | page)
 
 

@@ -180,7 +180,8 @@ CONVERSATIONS = (
     ),
     Invariant(
         "settled_conversation_is_in_its_tier",
-        "Tier, turns, tokens and outcome of a settled conversation are what the scheme in force makes of it today.",
+        "Tier, turns and tokens of a settled conversation are what the scheme in force makes of it today, and its "
+        "outcome is the conversation's.",
         TIERED,
     ),
     Invariant(

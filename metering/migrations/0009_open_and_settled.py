@@ -5,21 +5,24 @@ from django.db import migrations, models
 
 import metering.row_or_none
 
+# Nobody may settle or fold between the two halves.
 MOVE = """
+LOCK TABLE metering_conversation IN ACCESS EXCLUSIVE MODE;
 INSERT INTO metering_openconversation (customer_id, id, settles_at)
 SELECT customer_id, id, settles_at FROM metering_conversation WHERE settled_at IS NULL ORDER BY id;
 INSERT INTO metering_settledconversation
     (customer_id, settled_at, id, scheme_version_id, tier, outcome, turns, counted_tokens)
 SELECT customer_id, settled_at, id, scheme_version_id, tier, outcome, turns, counted_tokens
-FROM metering_conversation WHERE settled_at IS NOT NULL ORDER BY id"""
+FROM metering_conversation WHERE settled_at IS NOT NULL ORDER BY customer_id, settled_at, id;
+ANALYZE metering_openconversation, metering_settledconversation"""
 MOVE_BACK = """
+LOCK TABLE metering_conversation, metering_openconversation, metering_settledconversation IN ACCESS EXCLUSIVE MODE;
 UPDATE metering_conversation c SET settled_at = s.settled_at, scheme_version_id = s.scheme_version_id, tier = s.tier,
     turns = s.turns, counted_tokens = s.counted_tokens
 FROM metering_settledconversation s WHERE s.customer_id = c.customer_id AND s.id = c.id"""
-# Then a plain count by tier reads nothing but the index.
-COVER = """
-ALTER TABLE metering_settledconversation DROP CONSTRAINT metering_settledconversation_pkey,
-    ADD PRIMARY KEY (customer_id, settled_at, id) INCLUDE (tier)"""
+# With the tier in it, a plain count reads nothing but the index. It is built when the rows are there.
+UNCOVER = "ALTER TABLE metering_settledconversation DROP CONSTRAINT metering_settledconversation_pkey"
+COVER = "ALTER TABLE metering_settledconversation ADD PRIMARY KEY (customer_id, settled_at, id) INCLUDE (tier)"
 # Open rows come, are rewritten where they stand and go, all the time.
 TEND = """
 ALTER TABLE metering_openconversation SET (fillfactor = 70,
@@ -72,8 +75,9 @@ class Migration(migrations.Migration):
                 ("outcome", models.TextField(null=True)),
             ],
         ),
-        migrations.RunSQL(COVER, migrations.RunSQL.noop),
+        migrations.RunSQL(UNCOVER, migrations.RunSQL.noop),
         migrations.RunSQL(MOVE, MOVE_BACK),
+        migrations.RunSQL(COVER, migrations.RunSQL.noop),
         migrations.RemoveConstraint("conversation", "conversation_settled_whole"),
         migrations.RemoveIndex("conversation", "conversation_open"),
         migrations.RemoveIndex("conversation", "conversation_settled"),

@@ -87,6 +87,20 @@ def test_no_column_of_a_conversation_can_be_off(column: str) -> None:
     assert found("conversation_is_the_fold_of_its_events")
 
 
+@pytest.mark.parametrize(
+    "sql",
+    [
+        "DELETE FROM metering_settledconversation",
+        "UPDATE metering_settledconversation SET settled_at = settled_at - interval '1 microsecond'",
+        "DELETE FROM metering_conversation",
+    ],
+    ids=["neither", "at another instant", "nothing to settle"],
+)
+def test_no_conversation_is_neither_open_nor_settled_nor_settled_by_itself(sql: str) -> None:
+    plant(sql)
+    assert found("conversation_is_either_open_or_settled")
+
+
 def test_a_late_change_that_waits_for_its_invoice_is_no_violation() -> None:
     assert send([report("later", 3, conversation="later", customer="bolt")], now=NOW) == ["accepted"]
     assert not found("invoiced_period_is_billed_as_counted_today")
