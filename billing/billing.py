@@ -131,13 +131,6 @@ def schedule_late_changes(*, as_of: dt.datetime) -> None:
     BillingSchedule.objects.filter(pk__in=list(ended.values_list("pk", flat=True))).update(due_at=as_of)
 
 
-def bill_next(schedule_id: uuid.UUID, *, as_of: dt.datetime, now: dt.datetime) -> list[Invoice] | None:
-    """Bill the next step of one subscription, if it is due and nobody else is at it; None: there is nothing to do."""
-    with transaction.atomic():
-        schedules = _locked([schedule_id], as_of, now)
-        return bill_steps(schedules, as_of=as_of, now=now) if schedules else None
-
-
 def batches(waiting: Iterable[Waiting]) -> Iterator[list[uuid.UUID]]:
     """One schedule a customer, its earliest. Customers that share a usage lock come together, as far as they fit.
 

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 from django.db import transaction
 
-from billing.billing import bill, bill_next, schedule_new_subscriptions
+from billing.billing import bill, bill_batch, schedule_new_subscriptions
 from billing.finalizing import InvoiceAlreadyFinalized, InvoiceNotVoidable, finalize_invoice, void_invoice
 from billing.ledger import credit_balance
 from billing.models import Invoice, InvoiceLine, InvoiceStatus
@@ -73,8 +73,9 @@ def test_a_subscription_that_somebody_is_billing_is_left_to_them(sessions: Sessi
     subscription = subscribed(acme(), a_plan())
     schedule_new_subscriptions()
     with transaction.atomic():
-        assert bill_next(subscription.pk, as_of=NOON, now=NOON)
-        assert sessions.start(lambda: bill_next(subscription.pk, as_of=NOON, now=NOON)).result(10) is None
+        assert bill_batch([subscription.pk], as_of=NOON, now=NOON).invoices
+        beside = sessions.start(lambda: bill_batch([subscription.pk], as_of=NOON, now=NOON))
+        assert beside.result(10) == ([], 0)
 
 
 def test_a_bill_waits_for_the_usage_that_is_coming_in_and_counts_it(sessions: Sessions) -> None:
@@ -94,11 +95,11 @@ def test_usage_that_comes_in_while_a_bill_is_made_waits_and_is_adjusted_next_tim
     subscription = subscribed(acme(), a_plan())
     billed(NOON)
     with transaction.atomic():
-        (november,) = bill_next(subscription.pk, as_of=DUE, now=DUE) or []
+        (november,) = bill_batch([subscription.pk], as_of=DUE, now=DUE).invoices
         reporting = sessions.start(lambda: send([conversation("in-flight")], now=DUE))
         wait_until_blocked()
     assert reporting.result(30) == ["accepted"]
-    assert november.total == 4900
+    assert Invoice.objects.get(pk=november).total == 4900
     billed(JAN_2 + GRACE)
     assert [line.amount for line in adjustments_of(acme())] == [2]
 

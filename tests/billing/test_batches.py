@@ -11,7 +11,7 @@ from django.test.utils import CaptureQueriesContext
 from hypothesis import given
 from hypothesis import strategies as st
 
-from billing.billing import SUBSCRIPTIONS_A_BATCH, Waiting, batches, bill, bill_next, schedule_new_subscriptions
+from billing.billing import SUBSCRIPTIONS_A_BATCH, Waiting, batches, bill, bill_batch, schedule_new_subscriptions
 from billing.changing import make_change
 from billing.finalizing import finalize_invoice
 from billing.ledger import credit_balance
@@ -118,8 +118,7 @@ def bill_one_by_one(as_of: dt.datetime) -> None:
     settled(as_of)
     schedule_new_subscriptions()
     for pk in list(BillingSchedule.objects.values_list("pk", flat=True)):
-        while bill_next(pk, as_of=as_of, now=as_of) is not None:
-            pass
+        bill_batch([pk], as_of=as_of, now=as_of)
 
 
 @pytest.mark.django_db

@@ -5,7 +5,7 @@ import datetime as dt
 import pytest
 from django.db import connection
 
-from billing.billing import LONGEST_RETRY, RETRY_AFTER, bill, bill_next
+from billing.billing import LONGEST_RETRY, RETRY_AFTER, bill, bill_batch
 from billing.models import BillingSchedule, Invoice
 from plans.models import Subscription
 from tests.billing.books import (
@@ -121,7 +121,7 @@ def test_a_subscription_that_begins_later_is_not_billed_before() -> None:
 def test_a_step_that_is_not_due_does_nothing() -> None:
     subscription = subscribed(acme(), a_plan())
     billed(DUE)
-    assert bill_next(subscription.pk, as_of=JAN_2, now=JAN_2) is None
+    assert bill_batch([subscription.pk], as_of=JAN_2, now=JAN_2) == ([], 0)
 
 
 def test_after_its_last_invoice_an_ended_subscription_is_never_due_again() -> None:

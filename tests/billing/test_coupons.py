@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 from django.db import IntegrityError, transaction
 
-from billing.billing import bill_next
+from billing.billing import bill_batch
 from billing.coupons import (
     AlreadyRedeemed,
     CouponArchived,
@@ -332,7 +332,7 @@ def test_a_redemption_waits_for_the_bill_that_is_being_made(sessions: Sessions) 
     (subscription,), coupon = many(1), a_coupon()
     billed(NOON)
     with transaction.atomic():
-        assert bill_next(subscription.pk, as_of=DUE, now=DUE)
+        assert bill_batch([subscription.pk], as_of=DUE, now=DUE).invoices
         redeeming = sessions.start(lambda: redeemed(coupon, subscription, first_period=0))
         wait_until_blocked()
     with pytest.raises(RedemptionRefused, match="is invoiced"):

@@ -4,7 +4,7 @@ import datetime as dt
 
 import pytest
 
-from billing.billing import bill, bill_next
+from billing.billing import bill, bill_batch
 from billing.models import Invoice, InvoiceKind
 from metering.corrections import amend_event, void_event
 from metering.models import LateChange
@@ -244,8 +244,7 @@ def test_a_subscription_billed_after_its_successor_does_not_take_away_what_that_
     happened(report("e1", FEB_2), now=FEB_2)
     assert [invoice.total for invoice in billed(MAR_2 + GRACE)] == [2]
     happened(report("e2", FEB_2 + GRACE), now=MAR_2 + GRACE)
-    assert bill_next(
-        first.pk, as_of=MAR_2 + 3 * DAY, now=MAR_2
-    )  # the event came after the run had settled what was due
+    # The event came after the run had settled what was due.
+    assert bill_batch([first.pk], as_of=MAR_2 + 3 * DAY, now=MAR_2).invoices
     billed(MAR_2 + 40 * DAY)
     assert (adjustments_of(acme()), all_billed(acme())) == ([], 2)
