@@ -47,20 +47,21 @@ class ConversationFilter(_CustomerFilter):
 
     def rows(self) -> ConversationQuerySet:
         """Those that fit the filters given; those of tier and settling instant imply that it is settled."""
+        given = {name: value for name, value in self.cleaned_data.items() if value}
+        instant = "settled__settled_at" if "customer" in given else "settles_at"
         looked_up = {
             "customer": "customer",
             "reference": "reference",
-            "tier": "settled__tier",
-            "settled_from": "settled__settled_at__gte",
-            "settled_to": "settled__settled_at__lt",
+            "settled_from": f"{instant}__gte",
+            "settled_to": f"{instant}__lt",
         }
-        given = {name: value for name, value in self.cleaned_data.items() if value}
         rows = Conversation.objects.filter(**{looked_up[name]: given[name] for name in looked_up.keys() & given})
-        match given.get("state"):
-            case "open":
-                return rows.still_open()
-            case "settled":
-                return rows.settled_ones()
+        if "tier" in given:
+            rows = rows.in_tier(given["tier"])
+        if given.get("state") == "open":
+            rows = rows.still_open()
+        if given.get("state") == "settled" or given.keys() & {"settled_from", "settled_to"}:
+            rows = rows.settled_ones()
         return rows
 
 

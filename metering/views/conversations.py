@@ -150,8 +150,9 @@ class Conversations(Endpoint):
             rows = rows.filter(customer=customer)
         if query.state is not None:
             rows = rows.still_open() if query.state == "open" else rows.settled_ones()
+        if query.tier is not None:
+            rows = rows.in_tier(query.tier)
         for name, value in (
-            ("settled__tier", query.tier),
             ("reference", query.reference),
             ("settles_at__gte", query.from_),
             ("settles_at__lt", query.to),
