@@ -3,6 +3,8 @@
 import datetime as dt
 import uuid
 from collections import defaultdict
+from collections.abc import Iterable
+from operator import itemgetter
 from typing import Any
 
 from django.db import connection
@@ -33,14 +35,15 @@ _NEW = {
 _CHANGED = {
     "customer_id": "uuid",
     "id": "uuid",
-    "settled_by": "timestamptz",
+    "settled_at": "timestamptz",
     **{name: _FOLDED_TYPES[name] for name in FOLDED_FIELDS},
 }
-"""`settled_by` is the instant at which the conversation settled, if it has."""
-_SETTLES_AT = list(_NEW).index("settles_at")
+"""`settled_at` is the instant at which the conversation settled, if it has."""
+_OPEN = ("customer_id", "id", "settles_at")
+_open_row = itemgetter(*map(list(_NEW).index, _OPEN))
 
 COPY_CONVERSATIONS = f"COPY metering_conversation ({', '.join(_NEW)}) FROM STDIN (FORMAT BINARY)"
-COPY_OPEN = "COPY metering_openconversation (id, customer_id, settles_at) FROM STDIN (FORMAT BINARY)"
+COPY_OPEN = f"COPY metering_openconversation ({', '.join(_OPEN)}) FROM STDIN (FORMAT BINARY)"
 # An open row is updated, never replaced: so a settling and a fold of one conversation notice each other.
 UPDATE_CONVERSATIONS = f"""
 WITH changed AS MATERIALIZED (
@@ -52,7 +55,7 @@ still_open AS (
 ),
 reopened AS (
     DELETE FROM metering_settledconversation s USING changed n
-    WHERE s.customer_id = n.customer_id AND s.settled_at = n.settled_by AND s.id = n.id
+    WHERE s.customer_id = n.customer_id AND s.settled_at = n.settled_at AND s.id = n.id
     RETURNING n.customer_id, n.id, n.settles_at
 ),
 opened AS (
@@ -64,14 +67,14 @@ FROM changed n WHERE c.customer_id = n.customer_id AND c.id = n.id
 """
 DELETE_CONVERSATIONS = """
 WITH deleted AS MATERIALIZED (
-    SELECT * FROM unnest(%s::uuid[], %s::uuid[], %s::timestamptz[]) d (customer_id, id, settled_by)
+    SELECT * FROM unnest(%s::uuid[], %s::uuid[], %s::timestamptz[]) d (customer_id, id, settled_at)
 ),
 were_open AS (
     DELETE FROM metering_openconversation o USING deleted d WHERE o.customer_id = d.customer_id AND o.id = d.id
 ),
 were_settled AS (
     DELETE FROM metering_settledconversation s USING deleted d
-    WHERE s.customer_id = d.customer_id AND s.settled_at = d.settled_by AND s.id = d.id
+    WHERE s.customer_id = d.customer_id AND s.settled_at = d.settled_at AND s.id = d.id
 )
 DELETE FROM metering_conversation c USING deleted d WHERE c.customer_id = d.customer_id AND c.id = d.id
 """
@@ -102,11 +105,11 @@ class ConversationWrites:
         self._inserted.append((reference[0], reference[1], ordinal, 1, self._now, *folded_values(sitting)))
 
     def update(
-        self, reference: Reference, conversation_id: uuid.UUID, sitting: Sitting, *, settled_by: dt.datetime
+        self, reference: Reference, conversation_id: uuid.UUID, sitting: Sitting, *, settled_at: dt.datetime
     ) -> None:
         """Make a stored conversation, which settles or settled at an instant, what the sitting is."""
         self.touch(reference[0], sitting.settles_at)
-        self._updated.append((reference[0], conversation_id, settled_by, *folded_values(sitting)))
+        self._updated.append((reference[0], conversation_id, settled_at, *folded_values(sitting)))
 
     def delete(self, reference: Reference, stored: StoredSitting) -> None:
         self.touch(reference[0], stored.sitting.settles_at)
@@ -128,12 +131,12 @@ class ConversationWrites:
 
     def _insert(self) -> None:
         new = [(new_id, *row) for new_id, row in zip(uuid7s(len(self._inserted)), self._inserted, strict=True)]
-        with connection.cursor() as cursor:
-            with cursor.copy(COPY_CONVERSATIONS) as copy:
-                copy.set_types(list(_NEW.values()))
-                for row in new:
-                    copy.write_row(row)
-            with cursor.copy(COPY_OPEN) as copy:
-                copy.set_types(["uuid", "uuid", "timestamptz"])
-                for row in new:
-                    copy.write_row((row[0], row[1], row[_SETTLES_AT]))
+        _copy(COPY_CONVERSATIONS, _NEW, new)
+        _copy(COPY_OPEN, _OPEN, map(_open_row, new))
+
+
+def _copy(statement: str, names: Iterable[str], rows: Iterable[tuple[Any, ...]]) -> None:
+    with connection.cursor() as cursor, cursor.copy(statement) as copy:
+        copy.set_types([_NEW[name] for name in names])
+        for row in rows:
+            copy.write_row(row)

@@ -88,7 +88,7 @@ def _extend(
         sittings = cut(calls, boundaries, last.sitting)
         if last.sitting.settles_at != before:
             writes.leave(reference, before)
-        writes.update(reference, last.id, sittings.pop(0), settled_by=before)
+        writes.update(reference, last.id, sittings.pop(0), settled_at=before)
     else:  # the last sitting is over, and stays as it is
         sittings = cut(calls, boundaries)
     for sitting in sittings:
@@ -134,6 +134,6 @@ def _replace(
         elif sitting != rows[index].sitting:
             before = rows[index].sitting.settles_at
             writes.touch(reference[0], before)
-            writes.update(reference, rows[index].id, sitting, settled_by=before)
+            writes.update(reference, rows[index].id, sitting, settled_at=before)
     for row in rows[len(sittings) :]:
         writes.delete(reference, row)

@@ -41,8 +41,15 @@ __all__ = [
 ]
 
 
+def _key(to: type[models.Model], *, null: bool = False) -> "models.ForeignKey[Any, Any]":
+    """Of what is looked up when it is written, and that nobody looks for by it."""
+    return models.ForeignKey(
+        to, on_delete=models.PROTECT, null=null, related_name="+", db_constraint=False, db_index=False
+    )
+
+
 def _shard_key() -> "models.ForeignKey[Any, Any]":
-    return models.ForeignKey(Customer, on_delete=models.PROTECT, related_name="+", db_constraint=False, db_index=False)
+    return _key(Customer)
 
 
 class Kind(models.TextChoices):
@@ -76,14 +83,7 @@ class Event(models.Model):
     outcome = models.TextField(null=True)  # noqa: DJ001 - no outcome is not an empty one
     feature = models.TextField(null=True)  # noqa: DJ001 - likewise
     byok = models.BooleanField()
-    rate = models.ForeignKey(
-        SupplierRate,
-        on_delete=models.PROTECT,
-        null=True,
-        related_name="+",
-        db_constraint=False,
-        db_index=False,
-    )
+    rate = _key(SupplierRate, null=True)
     cost_nanos = models.BigIntegerField(null=True, help_text="Supplier cost in nano-dollars; NULL: unpriced.")
     corrected = models.BooleanField(help_text="Voided or amended: reports of the same id no longer change it.")
     voided = models.BooleanField()
@@ -150,9 +150,7 @@ class Conversation(models.Model):
     customer = _shard_key()
     reference = models.TextField(db_collation="C")
     ordinal = models.IntegerField()
-    boundary = models.ForeignKey(
-        TierSchemeVersion, on_delete=models.PROTECT, related_name="+", db_constraint=False, db_index=False
-    )
+    boundary = _key(TierSchemeVersion)
     opened_at = models.DateTimeField()
     last_event_at = models.DateTimeField()
     closed_at = models.DateTimeField(null=True)
@@ -229,9 +227,7 @@ class SettledConversation(models.Model):
     customer = _shard_key()
     settled_at = models.DateTimeField(help_text="As the conversation says that it settles.")
     id = models.UUIDField()
-    scheme_version = models.ForeignKey(
-        TierSchemeVersion, on_delete=models.PROTECT, related_name="+", db_constraint=False, db_index=False
-    )
+    scheme_version = _key(TierSchemeVersion)
     counted_tokens = models.BigIntegerField()
     turns = models.IntegerField()
     tier = models.TextField()

@@ -40,7 +40,7 @@ SELECT place FROM (
 WHERE number %% %(batch)s = 0"""
 
 
-class Rows(NamedTuple):
+class OpenRows(NamedTuple):
     """Open rows `c` to be settled, of which those are meant that are due and of customers who are locked.
 
     `among` says again, of `o`, where they are: a row is taken by its place, which no plan then looks for everywhere.
@@ -50,10 +50,10 @@ class Rows(NamedTuple):
     among: str
 
 
-OF_THE_CUSTOMERS = Rows("metering_openconversation c", "true")
+OF_THE_CUSTOMERS = OpenRows("metering_openconversation c", "true")
 _PLACES = "o.ctid > %(after)s::tid AND o.ctid <= %(until)s::tid"
 # By place and by nothing else (OFFSET 0): the planner would look up whatever the customers of a batch have open.
-OF_THE_BATCH = Rows(
+OF_THE_BATCH = OpenRows(
     f"(SELECT o.ctid, o.xmin, o.* FROM metering_openconversation o WHERE {_PLACES} OFFSET 0) c", _PLACES
 )
 WHOSE = f"SELECT count(*), array_agg(DISTINCT customer_id) FROM {OF_THE_BATCH.source} WHERE settles_at <= %(as_of)s"
@@ -145,7 +145,7 @@ def _settle_customers(customer_ids: list[uuid.UUID], as_of: dt.datetime) -> int:
     return settled
 
 
-def _settle(rows: Rows, customer_ids: list[uuid.UUID], as_of: dt.datetime, **of_the_rows: str) -> Settled:
+def _settle(rows: OpenRows, customer_ids: list[uuid.UUID], as_of: dt.datetime, **of_the_rows: str) -> Settled:
     """Settle what is due of open rows `c`, of customers whose usage lock is held, shared.
 
     The lock makes a recut wait: a statement that began before the scheme changed would otherwise put the rows that were
@@ -160,11 +160,12 @@ def _settle(rows: Rows, customer_ids: list[uuid.UUID], as_of: dt.datetime, **of_
         return Settled(*counted)
 
 
-def _settling(rows: Rows) -> str:
+def _settling(rows: OpenRows) -> str:
     """The statement that settles what is due of some open rows, and says how many it found and settled.
 
     An open row that was written since is another one by now, in another place, and not taken: its conversation is
-    folded anew. (Where a Tid Scan finds it, PostgreSQL up to 15.14, 16.10 and 17.6 does not look at the place again.)
+    folded anew. Who wrote it is compared too, because PostgreSQL's Tid Scan looks at the place of a row that it had to
+    wait for only since September 2025 (commit dee21ea, in later minor releases of 13 and on).
     """
     return f"""
         WITH {RULES},

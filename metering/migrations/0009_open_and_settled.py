@@ -29,6 +29,20 @@ ALTER TABLE metering_openconversation SET (fillfactor = 70,
     autovacuum_vacuum_scale_factor = 0.05, autovacuum_analyze_scale_factor = 0.05)"""
 
 
+def pk(*names):
+    return models.CompositePrimaryKey(*names, blank=True, editable=False, primary_key=True, serialize=False)
+
+
+def key(to):
+    return models.ForeignKey(
+        to=to,
+        on_delete=django.db.models.deletion.PROTECT,
+        related_name="+",
+        db_constraint=False,
+        db_index=False,
+    )
+
+
 class Migration(migrations.Migration):
     dependencies = [("metering", "0008_quarantined_again"), ("plans", "0006_service_ends")]
 
@@ -36,14 +50,8 @@ class Migration(migrations.Migration):
         migrations.CreateModel(
             name="OpenConversation",
             fields=[
-                ("pk", models.CompositePrimaryKey("customer_id", "id", blank=True, editable=False, primary_key=True, serialize=False)),
-                ("customer", models.ForeignKey(
-                        db_constraint=False,
-                        db_index=False,
-                        on_delete=django.db.models.deletion.PROTECT,
-                        related_name="+",
-                        to="plans.customer",
-                    )),
+                ("pk", pk("customer_id", "id")),
+                ("customer", key("plans.customer")),
                 ("id", models.UUIDField()),
                 ("settles_at", models.DateTimeField(help_text="As the conversation says.")),
             ],
@@ -52,23 +60,11 @@ class Migration(migrations.Migration):
         migrations.CreateModel(
             name="SettledConversation",
             fields=[
-                ("pk", models.CompositePrimaryKey("customer_id", "settled_at", "id", blank=True, editable=False, primary_key=True, serialize=False)),
-                ("customer", models.ForeignKey(
-                        db_constraint=False,
-                        db_index=False,
-                        on_delete=django.db.models.deletion.PROTECT,
-                        related_name="+",
-                        to="plans.customer",
-                    )),
+                ("pk", pk("customer_id", "settled_at", "id")),
+                ("customer", key("plans.customer")),
                 ("settled_at", models.DateTimeField(help_text="As the conversation says that it settles.")),
                 ("id", models.UUIDField()),
-                ("scheme_version", models.ForeignKey(
-                        db_constraint=False,
-                        db_index=False,
-                        on_delete=django.db.models.deletion.PROTECT,
-                        related_name="+",
-                        to="plans.tierschemeversion",
-                    )),
+                ("scheme_version", key("plans.tierschemeversion")),
                 ("counted_tokens", models.BigIntegerField()),
                 ("turns", models.IntegerField()),
                 ("tier", models.TextField()),

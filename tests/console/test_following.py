@@ -7,7 +7,7 @@ from billing.models import Invoice
 from metering.corrections import amend_event, void_event
 from metering.models import Conversation, LateChange
 from plans.customers import create_customer
-from tests.cast import LATER, NOON, acme, at, cleo, report, send, settled, the_sitting
+from tests.cast import LATER, NOON, acme, at, cleo, report, send, settled, the_settled, the_sitting
 from tests.console.test_access import row_url
 
 HOSTILE = "<script>alert('x')</script>&amp;\"onload=\"/../?#%00"
@@ -101,7 +101,12 @@ def test_a_list_holds_only_what_was_asked_for(desk, talked):
     for query, expected in (
         ({"customer": "cleo"}, ["other"]),
         ({"state": "settled"}, ["chat"]),
+        ({"state": "open"}, ["other"]),
         ({"tier": "simple"}, []),
+        ({"tier": the_settled().tier}, ["chat"]),
+        ({"settled_from": NOON.isoformat()}, ["chat"]),
+        ({"settled_to": LATER.isoformat()}, ["chat"]),
+        ({"customer": "cleo", "settled_from": NOON.isoformat()}, []),
         ({"reference": "other"}, ["other"]),
         ({"customer": "acme", "settled_from": LATER.isoformat()}, []),
         ({"customer": "acme", "settled_from": NOON.isoformat(), "settled_to": LATER.isoformat()}, ["chat"]),
