@@ -18,7 +18,7 @@ from billing.records import Records
 from metering.reading import changed_since
 from plans.models import Subscription
 from plans.money import format_amount
-from plans.period_bill import Charge
+from plans.period_bill import Charge, Said
 from plans.periods import BillingPeriod, Part
 from plans.terms import PEAK, POOL
 
@@ -149,7 +149,7 @@ def _discount_lines(
     gone = {name: amount for name, amount in taken.items() if amount and name not in {c.discount for c in charges}}
     names = {str(redemption.pk): redemption.coupon.name for redemption in records.redemptions(subscription)}
     for name, amount in gone.items():
-        nothing = Charge(kind="discount", amount=0, discount=name, explanation=names[name])
+        nothing = Charge(kind="discount", amount=0, discount=name, reckoning=Said(names[name], {}))
         yield _discount_line(subscription, owed.period, nothing, -amount)
 
 

@@ -10,7 +10,7 @@ from metering.door import event_door
 THREADS = 4
 """Of each worker process, for Django; every one keeps a database connection, so they are few."""
 
-_django = Reception(WholeAnswers(config.wsgi.application, workers=THREADS))  # type: ignore[arg-type]
+_django = Reception(WholeAnswers(config.wsgi.application, workers=THREADS))
 
 
 async def application(scope: Message, receive: Receive, send: Send) -> None:

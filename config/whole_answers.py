@@ -1,54 +1,65 @@
-"""How does an answer of Django get from its thread to the event loop? Whole, and in one go.
+"""How does Django, which answers in threads, answer under an event loop? A request in, and its answer back whole.
 
-Each piece that a thread hands to the loop, waiting until it is taken, costs two changes of threads, each of which may
-have to wait for a processor. Answers that are not streams are therefore handed over when they are complete.
+Each piece that a thread hands to the loop costs two changes of threads, each of which may have to wait for a processor.
+So an answer that is not a stream is what the thread's work results in, and nothing else goes between the two.
 """
 
-from collections.abc import Iterable
+import asyncio
+from collections.abc import Callable, Iterable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextvars import copy_context
 from typing import Any
 
-from a2wsgi import WSGIMiddleware
-from a2wsgi.wsgi import WSGIResponder
+from a2wsgi.wsgi import Body, build_environ
+
+from api.asgi import Message, Receive, Send
+
+Hand = Callable[[Message], None]
+"""Gives a message to the loop, for the client, and waits until it is taken."""
 
 
-class WholeAnswers(WSGIMiddleware):
-    """Django as an ASGI application."""
+class WholeAnswers:
+    """A WSGI application (Django's) as an ASGI one, answering in so many threads."""
 
-    async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
+    def __init__(self, app: Callable[..., Any], *, workers: int) -> None:
+        self._app = app
+        self._threads = ThreadPoolExecutor(workers, thread_name_prefix="django")
+
+    async def __call__(self, scope: Message, receive: Receive, send: Send) -> None:
         """Have one of the threads answer a request."""
-        await _Responder(self.app, self.executor, self.send_queue_size)(scope, receive, send)
+        loop = asyncio.get_running_loop()
 
+        def hand(message: Message) -> None:
+            asyncio.run_coroutine_threadsafe(send(message), loop).result()  # type: ignore[arg-type]
 
-class _Responder(WSGIResponder):
-    _held: list[Any] | None = None
-    """What waits for the rest of the answer; None: nothing is to wait."""
+        environ = build_environ(scope, Body(loop, receive))  # type: ignore[arg-type]
+        for message in await loop.run_in_executor(self._threads, copy_context().run, self._answer, environ, hand):
+            await send(message)
 
-    def send(self, message: Any) -> None:
-        if self._held is None:
-            super().send(message)
-        else:
-            self._held.append(message)
+    def _answer(self, environ: Any, hand: Hand) -> list[Message]:
+        """What is to be sent: all of the answer, or the end of one of which each piece has been handed over."""
+        started: list[Message] = []
 
-    def wsgi(self, environ: Any, start_response: Any) -> None:
-        self._held = []
-        answer: Any = self.app(environ, start_response)
+        def start_response(status: str, headers: Sequence[tuple[str, str]], exc_info: Any = None) -> None:
+            started[:] = [_start(status, headers)]
+
+        answer = self._app(environ, start_response)
         try:
-            if getattr(answer, "streaming", True):
-                self._stream(answer)
-            else:
-                body = {"type": "http.response.body", "body": b"".join(answer)}
-                self.loop.call_soon_threadsafe(self._queue, [*self._held, body])
+            if not getattr(answer, "streaming", True):
+                return [*started, {"type": "http.response.body", "body": b"".join(answer)}]
+            _stream(started, answer, hand)
+            return [{"type": "http.response.body", "body": b""}]
         finally:
             answer.close()
 
-    def _stream(self, pieces: Iterable[bytes]) -> None:
-        held, self._held = self._held or [], None
-        for message in held:
-            self.send(message)
-        for piece in pieces:
-            self.send({"type": "http.response.body", "body": piece, "more_body": True})
-        self.send({"type": "http.response.body", "body": b""})
 
-    def _queue(self, messages: list[Any]) -> None:
-        for message in messages:
-            self.send_queue.put_nowait(message)
+def _start(status: str, headers: Iterable[tuple[str, str]]) -> Message:
+    lines = [(name.lower().encode("latin-1"), value.encode("latin-1")) for name, value in headers]
+    return {"type": "http.response.start", "status": int(status[:3]), "headers": lines}
+
+
+def _stream(started: Iterable[Message], pieces: Iterable[bytes], hand: Hand) -> None:
+    for message in started:
+        hand(message)
+    for piece in pieces:
+        hand({"type": "http.response.body", "body": piece, "more_body": True})

@@ -2,7 +2,7 @@
 
 import datetime as dt
 from decimal import Decimal
-from typing import Any, Literal
+from typing import Any, Literal, NamedTuple, Protocol
 
 import msgspec
 
@@ -65,6 +65,25 @@ class PeriodDiscount(msgspec.Struct, frozen=True, kw_only=True):
             raise ValueError(f"the discount {self.name!r} names tiers, so it is one on usage")
 
 
+class Reckoning(Protocol):
+    """How an amount came about: one sentence to redo with a pencil, and the same as JSON.
+
+    Asked for only when somebody is going to read it: most bills are previews, of which nobody reads every sentence.
+    """
+
+    @property
+    def explanation(self) -> str: ...
+    @property
+    def details(self) -> dict[str, Any]: ...
+
+
+class Said(NamedTuple):
+    """A reckoning that is said at once."""
+
+    explanation: str
+    details: dict[str, Any]
+
+
 class Charge(msgspec.Struct, frozen=True, kw_only=True):
     """One line of a bill: `amount` in minor units, rounded; `unit_amount` in major units, where there is one.
 
@@ -74,13 +93,22 @@ class Charge(msgspec.Struct, frozen=True, kw_only=True):
 
     kind: Literal["base_fee", "usage", "discount", "minimum", "maximum"]
     amount: int
-    explanation: str
+    reckoning: Reckoning
     segment: int | None = None
     meter: str = ""
     quantity: int = 1
     unit_amount: Decimal | None = None
-    details: dict[str, Any] = {}
     discount: str = ""
+
+    @property
+    def explanation(self) -> str:
+        """One sentence to redo with a pencil."""
+        return self.reckoning.explanation
+
+    @property
+    def details(self) -> dict[str, Any]:
+        """The same as JSON, for an invoice line."""
+        return self.reckoning.details
 
 
 class PeriodBill(msgspec.Struct, frozen=True, kw_only=True):

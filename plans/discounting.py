@@ -9,7 +9,7 @@ from collections.abc import Iterable, Sequence
 from fractions import Fraction
 from typing import Any
 
-from plans.charges import Charge, PeriodDiscount
+from plans.charges import Charge, PeriodDiscount, Said
 from plans.money import format_amount, smallest_charge, take_share, to_major, to_minor
 from plans.sharing import share_out
 from plans.terms import PEAK
@@ -101,6 +101,8 @@ def _discount_charge(
         kind="discount",
         discount=discount.id,
         amount=-amount,
-        explanation=f"{discount.name}: {fixed if percent is None else f'{percent}%'} off {whole} = {off} {currency}",
-        details={"name": discount.name, "percent": percent, "amount": fixed, "of": whole, "allocation": allocation},
+        reckoning=Said(
+            f"{discount.name}: {fixed if percent is None else f'{percent}%'} off {whole} = {off} {currency}",
+            {"name": discount.name, "percent": percent, "amount": fixed, "of": whole, "allocation": allocation},
+        ),
     )

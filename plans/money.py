@@ -20,6 +20,7 @@ from decimal import (
     localcontext,
 )
 from fractions import Fraction
+from functools import cache
 from typing import Final
 
 EXACT: Final = Context(prec=MAX_PREC, Emax=MAX_EMAX, Emin=MIN_EMIN, traps=[InvalidOperation, Inexact])
@@ -78,8 +79,13 @@ def round_half_away(amount: Decimal, digits: int) -> Decimal:
     """The one rounding of money: to `digits` decimals, a half goes away from zero. Any size; finite only."""
     if not amount.is_finite():
         raise ValueError(f"{amount} is not an amount of money")
-    rounded = amount.quantize(Decimal((0, (1,), -digits)), context=_ROUNDING)
+    rounded = amount.quantize(_unit(digits), context=_ROUNDING)
     return rounded.copy_abs() if rounded.is_zero() else rounded
+
+
+@cache
+def _unit(digits: int) -> Decimal:
+    return Decimal((0, (1,), -digits))
 
 
 def to_minor(amount: Decimal, currency: str) -> int:

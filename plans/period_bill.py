@@ -11,7 +11,7 @@ from itertools import pairwise
 from typing import Literal
 
 from plans.allowances import NOTHING_ROLLED, Layer, Layers
-from plans.charges import Charge, PeriodBill, PeriodDiscount, Segment
+from plans.charges import Charge, PeriodBill, PeriodDiscount, Said, Segment
 from plans.discounting import take_discounts
 from plans.money import format_amount, format_price, to_minor
 from plans.proration import Span, accrued, prorate
@@ -25,6 +25,7 @@ __all__ = [
     "Layers",
     "PeriodBill",
     "PeriodDiscount",
+    "Said",
     "Segment",
     "bill_period",
 ]
@@ -95,8 +96,7 @@ def _base_fee(index: int, segment: Segment, whole: Span) -> Charge | None:
         segment=index,
         unit_amount=fee if full else None,
         amount=amount,
-        explanation=explanation,
-        details=details,
+        reckoning=Said(explanation, details),
     )
 
 
@@ -130,6 +130,8 @@ def _limit(kind: Literal["minimum", "maximum"], limit: int, owed: int, amount: i
     return Charge(
         kind=kind,
         amount=amount,
-        explanation=f"{kind} {limit_in_words} - {owed_in_words} = {format_amount(amount, currency)} {currency}",
-        details={kind: limit_in_words, "owed": owed_in_words},
+        reckoning=Said(
+            f"{kind} {limit_in_words} - {owed_in_words} = {format_amount(amount, currency)} {currency}",
+            {kind: limit_in_words, "owed": owed_in_words},
+        ),
     )

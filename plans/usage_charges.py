@@ -5,14 +5,16 @@ unit is priced at its position in the period, and what has come together is roun
 line before being the line. So a period that is cut without a change of terms costs the same to the cent.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from decimal import Decimal, localcontext
 from fractions import Fraction
+from functools import cached_property
 from itertools import chain
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from plans.allowances import Layer, Layers, carry, committed_to, granted
-from plans.charges import Charge, Segment
+from plans.charges import Charge, Said, Segment
 from plans.money import EXACT, format_price, to_minor
 from plans.price_steps import Own
 from plans.pricing import PricedTier, metered, price_free, price_tier, rounding_in_words, units_in_words
@@ -117,11 +119,11 @@ class _Account:
                 quantity=missing,
                 unit_amount=unit,
                 amount=amount,
-                explanation=(
+                reckoning=Said(
                     f"committed to {units_in_words(self.meter, due)}, {due - missing:,} used: {missing:,} x {price} = "
-                    f"{rounding_in_words(exact, amount, currency)} {currency}"
+                    f"{rounding_in_words(exact, amount, currency)} {currency}",
+                    {"committed": due, "used": due - missing, "unit": price},
                 ),
-                details={"committed": due, "used": due - missing, "unit": price},
             )
 
 
@@ -152,13 +154,9 @@ def _commit(account: _Account, having: list[tuple[int, Rate, Fraction]], segment
 
 
 def _usage_charge(index: int, segment: Segment, line: PricedTier, account: _Account) -> Charge:
-    """A meter's usage in a segment; `details` holds the pencil sum."""
+    """A meter's usage in a segment."""
     price = meters(segment.terms)[line.tier].price
-    currency = segment.terms.currency
-    amount = account.charge(line.amount, currency)
-    details = line.details(currency, amount)
-    if line.tier == POOL:
-        details |= _credits(segment, details["explanation"])
+    amount = account.charge(line.amount, segment.terms.currency)
     return Charge(
         kind="usage",
         segment=index,
@@ -166,22 +164,43 @@ def _usage_charge(index: int, segment: Segment, line: PricedTier, account: _Acco
         quantity=line.quantity,
         unit_amount=price.unit if isinstance(price, Flat) and not line.committed else None,
         amount=amount,
-        explanation=details["explanation"],
-        details=details,
+        reckoning=_UsageReckoning(segment, line, amount),
     )
 
 
-def _credits(segment: Segment, explanation: str) -> dict[str, object]:
-    """Which conversations took the credits: "40 simple x 1 + 20 complex x 5 = 140 credits; 140 credits: ..."."""
-    weights = segment.terms.pool.weights if segment.terms.pool else {}
-    taken = {
-        tier: {"quantity": count, "weight": weight}
-        for tier, weight in weights.items()
-        if (count := sum(segment.counts.get(counted, 0) for counted in (tier, tier + PEAK)))
-    }
+@dataclass(frozen=True)
+class _UsageReckoning:
+    """How the usage of a meter came to an amount in minor units; of a pool, also which conversations took credits."""
+
+    segment: Segment
+    line: PricedTier
+    amount: int
+
+    @cached_property
+    def explanation(self) -> str:
+        """The sentence of the line; of a pool "40 simple x 1 + 20 complex x 5 = 140 credits; 140 credits: ..."."""
+        own = self.line.explain(self.segment.terms.currency, self.amount)
+        return f"{_credits_in_words(self._taken())}; {own}" if self.line.tier == POOL else own
+
+    @property
+    def details(self) -> dict[str, Any]:
+        """The figures of the line; of a pool also what was `taken`."""
+        taken = {"taken": self._taken()} if self.line.tier == POOL else {}
+        return {**self.line.figures(self.segment.terms.currency), **taken, "explanation": self.explanation}
+
+    def _taken(self) -> dict[str, dict[str, int]]:
+        terms, counts = self.segment.terms, self.segment.counts
+        return {
+            tier: {"quantity": count, "weight": weight}
+            for tier, weight in (terms.pool.weights if terms.pool else {}).items()
+            if (count := sum(counts.get(counted, 0) for counted in (tier, tier + PEAK)))
+        }
+
+
+def _credits_in_words(taken: Mapping[str, Mapping[str, int]]) -> str:
     in_words = " + ".join(f"{each['quantity']:,} {tier} x {each['weight']:,}" for tier, each in taken.items())
     credits = sum(each["quantity"] * each["weight"] for each in taken.values())
-    return {"taken": taken, "explanation": f"{in_words} = {units_in_words(POOL, credits)}; {explanation}"}
+    return f"{in_words} = {units_in_words(POOL, credits)}"
 
 
 def _left_over(segments: Sequence[Segment], accounts: dict[str, _Account]) -> Layers:
