@@ -24,10 +24,15 @@ def encode(value: object) -> bytes:
     return msgspec.json.encode(_spell_out(plain))
 
 
+_AS_IT_IS = frozenset({str, int, bool, float, type(None)})
+
+
 def _spell_out(value: object) -> object:
+    if type(value) in _AS_IT_IS:
+        return value
     match value:
         case dict():
-            return {key: _spell_out(part) for key, part in value.items()}
+            return {key: part if type(part) in _AS_IT_IS else _spell_out(part) for key, part in value.items()}
         case list() | tuple():
             return [_spell_out(part) for part in value]
         case Decimal():

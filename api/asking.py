@@ -16,6 +16,7 @@ import threading
 from collections.abc import Callable, Hashable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from contextvars import ContextVar
+from functools import cache
 from typing import Any, NamedTuple, TypeVar
 
 import psycopg
@@ -163,7 +164,12 @@ def columns(model: type[models.Model], table: str) -> str:
 
 def instance(model: type[M], row: Row) -> M:
     """The instance that a row of `columns` is, as the ORM would make it, of columns that need no conversion."""
-    return model.from_db(connection.alias, [field.attname for field in model._meta.concrete_fields], row)
+    return model.from_db(connection.alias, _names(model), row)
+
+
+@cache
+def _names(model: type[models.Model]) -> list[str]:
+    return [field.attname for field in model._meta.concrete_fields]
 
 
 def _answered_together(asked: Sequence[_Asked]) -> list[tuple[_Asked, list[Row]]]:

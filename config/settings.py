@@ -57,11 +57,11 @@ MIDDLEWARE = [
     "api.health.answer_probes",
     "django.middleware.security.SecurityMiddleware",
     "whitenoise.middleware.WhiteNoiseMiddleware",
-    "django.contrib.sessions.middleware.SessionMiddleware",
+    "console.middleware.ConsoleSession",
     "django.middleware.common.CommonMiddleware",
-    "django.middleware.csrf.CsrfViewMiddleware",
-    "django.contrib.auth.middleware.AuthenticationMiddleware",
-    "django.contrib.messages.middleware.MessageMiddleware",
+    "console.middleware.ConsoleCsrf",
+    "console.middleware.ConsoleUser",
+    "console.middleware.ConsoleMessages",
     "django.middleware.clickjacking.XFrameOptionsMiddleware",
 ]
 

@@ -32,12 +32,17 @@ def granted(parts: Iterable[tuple[Fraction, int]]) -> int:
 
     Never more than the largest of them, however often the terms change within the period.
     """
-    return math.ceil(sum((share * units for share, units in parts), Fraction(0)))
+    return math.ceil(_together(parts))
 
 
 def committed_to(parts: Iterable[tuple[Fraction, int]]) -> int:
     """The units committed to, likewise; rounded down, so that nobody owes more than was agreed."""
-    return math.floor(sum((share * units for share, units in parts), Fraction(0)))
+    return math.floor(_together(parts))
+
+
+def _together(parts: Iterable[tuple[Fraction, int]]) -> Fraction | int:
+    """Integers as long as the shares are, as they nearly always are: fractions take their time."""
+    return sum(share.numerator * units if share.denominator == 1 else share * units for share, units in parts)
 
 
 def carry(layers: Iterable[Layer], *, used: int, fresh: int, rollover: Rollover) -> tuple[Layer, ...]:

@@ -8,9 +8,11 @@ part's end and at its start, and takes the difference. So the parts of any cut a
 import datetime as dt
 from decimal import Decimal
 from fractions import Fraction
-from typing import Protocol
+from typing import Final, Protocol
 
 from plans.money import take_share, to_minor
+
+ALL: Final = Fraction(1)
 
 
 class PartOutsidePeriod(ValueError):
@@ -28,6 +30,8 @@ class Span(Protocol):
 
 def accrued(amount: Decimal, currency: str, part: Span, whole: Span) -> int:
     """Minor units of an `amount` (major units for the whole period) that fall on `part`; or PartOutsidePeriod."""
+    if _is_whole(part, whole):
+        return to_minor(amount, currency)
     until_start, until_end = _elapsed(part, whole)
     return to_minor(take_share(amount, until_end), currency) - to_minor(take_share(amount, until_start), currency)
 
@@ -42,8 +46,15 @@ def prorate(amount: Decimal, part: Span, whole: Span) -> Decimal:
 
 def share_of(part: Span, whole: Span) -> Fraction:
     """Which fraction of the time of `whole` is `part`, exactly; or PartOutsidePeriod."""
+    if _is_whole(part, whole):
+        return ALL
     until_start, until_end = _elapsed(part, whole)
     return until_end - until_start
+
+
+def _is_whole(part: Span, whole: Span) -> bool:
+    """As nearly always: nothing has to be divided then."""
+    return part.start == whole.start < whole.end == part.end
 
 
 def _elapsed(part: Span, whole: Span) -> tuple[Fraction, Fraction]:

@@ -67,6 +67,7 @@ class _Account:
         self.before = 0
         self.own: dict[Price, Own] = {}
         self.charged = Decimal(0)
+        self.billed = 0
 
     def price(self, rate: Rate, quantity: int) -> PricedTier:
         """The next `quantity` units of the period."""
@@ -98,10 +99,10 @@ class _Account:
 
     def charge(self, amount: Decimal, currency: str) -> int:
         """What a further exact amount (major units) comes to in minor units, rounded together with those before."""
-        before = to_minor(self.charged, currency)
         with localcontext(EXACT):
             self.charged += amount
-        return to_minor(self.charged, currency) - before
+        before, self.billed = self.billed, to_minor(self.charged, currency)
+        return self.billed - before
 
     def true_ups(self, currency: str) -> Iterator[Charge]:
         """What was committed to and not used, for the last segment in which it accrued."""
