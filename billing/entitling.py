@@ -13,7 +13,7 @@ from collections.abc import Iterable, Sequence
 from decimal import Decimal
 from typing import Literal, NamedTuple
 
-from billing.owing import Owed, owed_for
+from billing.owing import Owed, basis_of
 from billing.running import CountsAsOf, usage_now
 from metering.reading import added
 from metering.watching import watch_if_many
@@ -115,6 +115,7 @@ class _Usage:
     def __init__(self, settled: CountsAsOf, agreed: Agreement, open_counts: dict[str, int]) -> None:
         self._settled = settled
         self._agreed = agreed
+        self._basis = basis_of(agreed.subscription, agreed.period, records=settled)
         self._open_counts = open_counts
         self._owed = self._with(open_counts)
         self._lines = {line.tier: line for line in self._owed.bill.usage[self._running(self._owed)]}
@@ -192,13 +193,13 @@ class _Usage:
 
     def _with(self, further: dict[str, int]) -> Owed:
         """The running period with further conversations in the part that is running."""
-        held, now = self._agreed, self._settled.now
+        now = self._settled.now
 
         def count(customer_id: uuid.UUID, start: dt.datetime, end: dt.datetime, *, meters: Meters) -> dict[str, int]:
             counts = self._settled.count(customer_id, start, end, meters=meters)
             return added(counts, further) if start <= now < end else counts
 
-        return owed_for(held.subscription, held.period, records=self._settled, count=count)
+        return self._basis.owed(count)
 
     def _running(self, owed: Owed) -> int:
         """The index of the part that is running."""

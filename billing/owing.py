@@ -14,7 +14,7 @@ from billing.records import Records
 from metering.counting import Span
 from plans.meters import Meters, meters_of
 from plans.models import Subscription
-from plans.period_bill import NOTHING_ROLLED, Layers, PeriodBill, Segment, bill_period
+from plans.period_bill import NOTHING_ROLLED, Layers, PeriodBill, PeriodDiscount, Segment, bill_period
 from plans.periods import BillingPeriod, Part, parts_of, period_of, phases_of
 from plans.publishing import terms_of
 
@@ -41,23 +41,41 @@ class Owed(NamedTuple):
         return self.bill.total
 
 
-def owed_for(
-    subscription: Subscription, period: BillingPeriod, *, records: Records | None = None, count: Count | None = None
-) -> Owed:
+class Basis(NamedTuple):
+    """All that the bill of a period follows from, but for the counts: with these it can be asked for many times."""
+
+    subscription: Subscription
+    period: BillingPeriod
+    parts: list[Part]
+    discounts: list[PeriodDiscount]
+    rolled: Layers
+
+    def owed(self, count: Count) -> Owed:
+        """What the period comes to with conversations counted like this."""
+        counts = _counted(self.subscription, self.parts, count)
+        segments = _segments(self.parts, counts)
+        bill = bill_period(segments, self.period.whole, discounts=self.discounts, rolled=self.rolled)
+        return Owed(self.period, self.parts, counts, bill)
+
+
+def basis_of(subscription: Subscription, period: BillingPeriod, *, records: Records) -> Basis:
+    """What decides about a period today; conversations of earlier ones are counted as the `records` have them."""
+    return Basis(
+        subscription,
+        period,
+        parts_of(subscription, period),
+        discounts_in(records.redemptions(subscription), period.index),
+        _rolled_into(subscription, period, records),
+    )
+
+
+def owed_for(subscription: Subscription, period: BillingPeriod, *, records: Records | None = None) -> Owed:
     """All that a period comes to, as it is counted today; for one that is over, or for the running bill.
 
-    Conversations are counted as `records` have them (by themselves they read what they are asked for), or by `count`.
+    Conversations are counted as `records` have them; by themselves they read what they are asked for.
     """
     records = Records() if records is None else records
-    parts = parts_of(subscription, period)
-    counts = _counted(subscription, parts, count or records.count)
-    bill = bill_period(
-        _segments(parts, counts),
-        period.whole,
-        discounts=discounts_in(records.redemptions(subscription), period.index),
-        rolled=_rolled_into(subscription, period, records),
-    )
-    return Owed(period, parts, counts, bill)
+    return basis_of(subscription, period, records=records).owed(records.count)
 
 
 def owed_in_advance(

@@ -10,7 +10,7 @@ from typing import NamedTuple
 
 from api.asking import Question, Row, ask, columns, instance
 from billing.models import BillingSchedule, Redemption
-from billing.owing import Owed, owed_for
+from billing.owing import Owed, basis_of, owed_for
 from billing.records import Records
 from metering.catching_up import catch_up
 from metering.counting import Span
@@ -84,11 +84,10 @@ def running_bill(customer: Customer, *, now: dt.datetime) -> RunningBill:
     if found is None:
         raise NotSubscribed(f"{customer.key} has no subscription")
     agreed, asked, still_open, records = found
-    so_far = owed_for(agreed.subscription, agreed.period, records=records)
+    basis = basis_of(agreed.subscription, agreed.period, records=records)
+    so_far = basis.owed(records.count)
     watch_if_many(asked, still_open, sum(sum(counts.values()) for counts in so_far.counts), now=now)
-    forecast = owed_for(
-        agreed.subscription, agreed.period, records=records, count=_Forecast(records, still_open.counts)
-    )
+    forecast = basis.owed(_Forecast(records, still_open.counts))
     return RunningBill(agreed, so_far, still_open.counts, still_open.as_of, forecast)
 
 

@@ -47,8 +47,8 @@ around_hours AS (
 )
 SELECT counted, sum(count)::bigint FROM (
     SELECT {by} AS counted, count FROM (
-        SELECT tier, outcome, start AS settles_at, count FROM (TABLE day UNION ALL TABLE hour) tallied,
-            unnest(tiers, outcomes, counts) each (tier, outcome, count)) c
+        SELECT unnest(tiers) AS tier, unnest(outcomes) AS outcome, start AS settles_at, unnest(counts) AS count
+        FROM (TABLE day UNION ALL TABLE hour) tallied) c
     WHERE {which}
     UNION ALL
     SELECT {by} AS counted, count(*) FROM around_hours CROSS JOIN LATERAL (
