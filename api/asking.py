@@ -168,8 +168,8 @@ def instance(model: type[M], row: Row) -> M:
 
 
 @cache
-def _names(model: type[models.Model]) -> list[str]:
-    return [field.attname for field in model._meta.concrete_fields]
+def _names(model: type[models.Model]) -> tuple[str, ...]:
+    return tuple(field.attname for field in model._meta.concrete_fields)
 
 
 def _answered_together(asked: Sequence[_Asked]) -> list[tuple[_Asked, list[Row]]]:

@@ -13,7 +13,7 @@ from collections.abc import Iterable, Sequence
 from decimal import Decimal
 from typing import Literal, NamedTuple
 
-from billing.owing import Owed, basis_of
+from billing.owing import Basis, Owed
 from billing.running import CountsAsOf, usage_now
 from metering.reading import added
 from metering.watching import watch_if_many
@@ -115,7 +115,7 @@ class _Usage:
     def __init__(self, settled: CountsAsOf, agreed: Agreement, open_counts: dict[str, int]) -> None:
         self._settled = settled
         self._agreed = agreed
-        self._basis = basis_of(agreed.subscription, agreed.period, records=settled)
+        self._basis = Basis(agreed.subscription, agreed.period, records=settled)
         self._open_counts = open_counts
         self._owed = self._with(open_counts)
         self._lines = {line.tier: line for line in self._owed.bill.usage[self._running(self._owed)]}

@@ -7,6 +7,7 @@ here, and here asks `plans.period_bill`.
 import datetime as dt
 import uuid
 from collections.abc import Iterator
+from functools import cached_property
 from typing import NamedTuple, Protocol
 
 from billing.coupons import discounts_in
@@ -41,48 +42,42 @@ class Owed(NamedTuple):
         return self.bill.total
 
 
-class Basis(NamedTuple):
-    """All that the bill of a period follows from, but for the counts: with these it can be asked for many times."""
+class Basis:
+    """What a period of a subscription is priced by today, so that it can be priced for several counts.
 
-    subscription: Subscription
-    period: BillingPeriod
-    parts: list[Part]
-    discounts: list[PeriodDiscount]
-    rolled: Layers
+    Conversations of earlier periods, of which something may be rolled over, are counted as `records` have them.
+    """
+
+    def __init__(self, subscription: Subscription, period: BillingPeriod, *, records: Records) -> None:
+        self._subscription = subscription
+        self._period = period
+        self._records = records
+        self._parts = parts_of(subscription, period)
 
     def owed(self, count: Count) -> Owed:
         """What the period comes to with conversations counted like this."""
-        counts = _counted(self.subscription, self.parts, count)
-        segments = _segments(self.parts, counts)
-        bill = bill_period(segments, self.period.whole, discounts=self.discounts, rolled=self.rolled)
-        return Owed(self.period, self.parts, counts, bill)
+        # Counts come before discounts: these are read by the ORM, and after it api.asking has no answers at hand.
+        counts, rolled = _counted(self._subscription, self._parts, count), self._rolled
+        segments = _segments(self._parts, counts)
+        bill = bill_period(segments, self._period.whole, discounts=self._discounts, rolled=rolled)
+        return Owed(self._period, self._parts, counts, bill)
+
+    @cached_property
+    def _rolled(self) -> Layers:
+        return _rolled_into(self._subscription, self._period, self._records)
+
+    @cached_property
+    def _discounts(self) -> list[PeriodDiscount]:
+        return discounts_in(self._records.redemptions(self._subscription), self._period.index)
 
 
-def basis_of(subscription: Subscription, period: BillingPeriod, *, records: Records) -> Basis:
-    """What decides about a period today; conversations of earlier ones are counted as the `records` have them."""
-    return Basis(
-        subscription,
-        period,
-        parts_of(subscription, period),
-        discounts_in(records.redemptions(subscription), period.index),
-        _rolled_into(subscription, period, records),
-    )
+def owed_for(subscription: Subscription, period: BillingPeriod, *, records: Records) -> Owed:
+    """All that a period comes to, conversations counted as `records` have them; for one that is over, or is running."""
+    return Basis(subscription, period, records=records).owed(records.count)
 
 
-def owed_for(subscription: Subscription, period: BillingPeriod, *, records: Records | None = None) -> Owed:
-    """All that a period comes to, as it is counted today; for one that is over, or for the running bill.
-
-    Conversations are counted as `records` have them; by themselves they read what they are asked for.
-    """
-    records = Records() if records is None else records
-    return basis_of(subscription, period, records=records).owed(records.count)
-
-
-def owed_in_advance(
-    subscription: Subscription, period: BillingPeriod, *, as_of: dt.datetime, records: Records | None = None
-) -> Owed:
+def owed_in_advance(subscription: Subscription, period: BillingPeriod, *, as_of: dt.datetime, records: Records) -> Owed:
     """The base fees of a period, less discounts on them, as the agreement stands at an instant."""
-    records = Records() if records is None else records
     parts = parts_of(subscription, period, as_of=as_of)
     counts: list[dict[str, int]] = [{} for _ in parts]
     discounts = discounts_in(records.redemptions(subscription), period.index)

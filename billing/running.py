@@ -10,7 +10,7 @@ from typing import NamedTuple
 
 from api.asking import Question, Row, ask, columns, instance
 from billing.models import BillingSchedule, Redemption
-from billing.owing import Owed, basis_of, owed_for
+from billing.owing import Basis, Owed, owed_for
 from billing.records import Records
 from metering.catching_up import catch_up
 from metering.counting import Span
@@ -84,7 +84,7 @@ def running_bill(customer: Customer, *, now: dt.datetime) -> RunningBill:
     if found is None:
         raise NotSubscribed(f"{customer.key} has no subscription")
     agreed, asked, still_open, records = found
-    basis = basis_of(agreed.subscription, agreed.period, records=records)
+    basis = Basis(agreed.subscription, agreed.period, records=records)
     so_far = basis.owed(records.count)
     watch_if_many(asked, still_open, sum(sum(counts.values()) for counts in so_far.counts), now=now)
     forecast = basis.owed(_Forecast(records, still_open.counts))

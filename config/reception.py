@@ -49,7 +49,7 @@ class Reception:
     async def _let_in(self, scope: Message, receive: Receive, send: Send) -> None:
         length, most = _announced(scope), _read_whole(scope["path"])
         comes_in_chunks = length is None and scope["path"].startswith(DOORS)
-        if not comes_in_chunks and not 0 < (length or 0) <= most:  # nothing to read, or nothing to be read here
+        if not comes_in_chunks and (length is None or not 0 < length <= most):
             await self._have_answered(scope, receive, send)
             return
         most = most if length is None else length

@@ -8,13 +8,14 @@ from django.http import HttpRequest
 from django.http.response import HttpResponseBase
 
 CONSOLE = "/admin/"
+"""As config.urls has it."""
 
 
 class ConsoleMessages(MessageMiddleware):
     """Django's messages, for the console alone."""
 
     def __call__(self, request: HttpRequest) -> HttpResponseBase:
-        """Pass on what is none of the console's."""
+        """Pass on what is not for the console."""
         if request.path_info.startswith(CONSOLE):
             return super().__call__(request)  # type: ignore[return-value]  # a coroutine only where Django is async
         return self.get_response(request)  # type: ignore[return-value]

@@ -10,6 +10,7 @@ which is one commit for all of them.
 
 import datetime as dt
 from collections.abc import Iterable, Mapping, Sequence
+from functools import partial
 
 import msgspec
 import psycopg
@@ -143,7 +144,7 @@ def _ingest_at_once(batches: Sequence[Sequence[Report]], now: dt.datetime) -> li
         if isinstance(error.__cause__, NOT_AT_ONCE) or _lost_a_race(error):
             return None
         raise
-    _count_unpriced(new)
+    count_unpriced(_unpriced(new))
     return verdicts
 
 
@@ -237,7 +238,8 @@ def write(
     if changed:
         event_rows.update(changed)
     leave(new, (*changed, *before, *removed), now=now)
-    _count_unpriced(new)
+    if unpriced := _unpriced(new):
+        transaction.on_commit(partial(count_unpriced, unpriced), robust=True)  # a try that loses a race stores nothing
 
 
 def _set_costs(events: Sequence[MeteredEvent]) -> None:
@@ -246,8 +248,8 @@ def _set_costs(events: Sequence[MeteredEvent]) -> None:
         set_cost(event, book)
 
 
-def _count_unpriced(new: Sequence[MeteredEvent]) -> None:
-    count_unpriced(sum(event.cost_nanos is None for event in new))
+def _unpriced(new: Sequence[MeteredEvent]) -> int:
+    return sum(event.cost_nanos is None for event in new)
 
 
 def set_cost(event: MeteredEvent, book: RateBook) -> None:

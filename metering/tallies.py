@@ -23,6 +23,7 @@ HOUR, DAY = 1, 24
 UNCUT = """
 AND (tstzrange(start, start + hours * interval '1 hour') <@ %(peak)s::tstzmultirange
   OR NOT tstzrange(start, start + hours * interval '1 hour') && %(peak)s::tstzmultirange)"""
+# Arrays are unnested among the columns: as a table, each tally's would be written down before they are read.
 # Each stretch that no day, or no tally at all, covers is looked up in the index by itself (OFFSET 0 keeps it from being
 # joined): a plan that is made for any customer would read all that a large one has.
 COUNT_SETTLED = """

@@ -41,7 +41,7 @@ def committed_to(parts: Iterable[tuple[Fraction, int]]) -> int:
 
 
 def _together(parts: Iterable[tuple[Fraction, int]]) -> Fraction | int:
-    """Integers as long as the shares are, as they nearly always are: fractions take their time."""
+    """The units of all parts, exactly. Shares are nearly always whole, and integers much faster than fractions."""
     return sum(share.numerator * units if share.denominator == 1 else share * units for share, units in parts)
 
 

@@ -66,10 +66,7 @@ class PeriodDiscount(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Reckoning(Protocol):
-    """How an amount came about: one sentence to redo with a pencil, and the same as JSON.
-
-    Asked for only when somebody is going to read it: most bills are previews, of which nobody reads every sentence.
-    """
+    """How an amount came about: one sentence to redo with a pencil, and the same as JSON."""
 
     @property
     def explanation(self) -> str: ...

@@ -8,7 +8,7 @@ rounded here: an amount is exact until the caller turns it, once for each invoic
 
 from collections.abc import Iterator, Mapping
 from decimal import Decimal, localcontext
-from typing import Any, Final, cast
+from typing import Any, Final
 
 import msgspec
 
@@ -73,12 +73,12 @@ class PricedTier(msgspec.Struct, frozen=True, kw_only=True):
             yield " + ".join(step.in_words(currency) for step in self.steps).replace(" + -", " - ")
 
     def details(self, currency: str, billed: int | None = None) -> dict[str, Any]:
-        """The same as JSON, for an invoice line: `figures`, and the sentence as `explanation`."""
+        """The same as JSON: `figures`, and the sentence as `explanation`."""
         return {**self.figures(currency), "explanation": self.explain(currency, billed)}
 
     def figures(self, currency: str) -> dict[str, Any]:
         """All that was priced: quantities as integers, exact amounts as decimal strings."""
-        written = msgspec.to_builtins(self, builtin_types=(Decimal,))
+        written: dict[str, Any] = msgspec.to_builtins(self, builtin_types=(Decimal,))
         for name, nothing in SINCE_TERMS_GREW.items():
             if written[name] == nothing:
                 del written[name]
@@ -92,7 +92,7 @@ class PricedTier(msgspec.Struct, frozen=True, kw_only=True):
         for step in written["steps"]:
             if not step["committed"]:
                 del step["committed"]
-        return cast(dict[str, Any], written)
+        return written
 
 
 def price_usage(terms: Terms, counts: Mapping[str, int]) -> list[PricedTier]:

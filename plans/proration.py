@@ -8,11 +8,9 @@ part's end and at its start, and takes the difference. So the parts of any cut a
 import datetime as dt
 from decimal import Decimal
 from fractions import Fraction
-from typing import Final, Protocol
+from typing import Protocol
 
 from plans.money import take_share, to_minor
-
-ALL: Final = Fraction(1)
 
 
 class PartOutsidePeriod(ValueError):
@@ -47,13 +45,13 @@ def prorate(amount: Decimal, part: Span, whole: Span) -> Decimal:
 def share_of(part: Span, whole: Span) -> Fraction:
     """Which fraction of the time of `whole` is `part`, exactly; or PartOutsidePeriod."""
     if _is_whole(part, whole):
-        return ALL
+        return Fraction(1)
     until_start, until_end = _elapsed(part, whole)
     return until_end - until_start
 
 
 def _is_whole(part: Span, whole: Span) -> bool:
-    """As nearly always: nothing has to be divided then."""
+    """Whether it is all of the period, as nearly always; nothing has to be divided then."""
     return part.start == whole.start < whole.end == part.end
 
 

@@ -171,7 +171,11 @@ def _usage_charge(index: int, segment: Segment, line: PricedTier, account: _Acco
 
 @dataclass(frozen=True)
 class _UsageReckoning:
-    """How the usage of a meter came to an amount in minor units; of a pool, also which conversations took credits."""
+    """How the usage of a meter came to an amount in minor units; of a pool, also which conversations took credits.
+
+    Put into words only when asked: of a forecast, an entitlement or what is rolled over, nobody reads them, and there
+    are more of these sentences than of all others. The segment's counts must stay as they are until then.
+    """
 
     segment: Segment
     line: PricedTier
@@ -187,7 +191,7 @@ class _UsageReckoning:
     def details(self) -> dict[str, Any]:
         """The figures of the line; of a pool also what was `taken`."""
         taken = {"taken": self._taken()} if self.line.tier == POOL else {}
-        return {**self.line.figures(self.segment.terms.currency), **taken, "explanation": self.explanation}
+        return {**self.line.figures(self.segment.terms.currency), "explanation": self.explanation, **taken}
 
     def _taken(self) -> dict[str, dict[str, int]]:
         terms, counts = self.segment.terms, self.segment.counts

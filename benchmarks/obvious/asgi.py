@@ -1,4 +1,4 @@
-"""The obvious way as ASGI servers load it: Django in threads, as Parley's own is."""
+"""The obvious way as ASGI servers load it: Django in threads."""
 
 import os
 

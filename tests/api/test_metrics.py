@@ -59,9 +59,10 @@ def test_requests_are_counted_by_door_and_status(backend):
     assert counted("rest", "200") - read > 1  # scraping is a request too
 
 
-def test_events_without_a_rate_are_counted(backend):
+def test_events_without_a_rate_are_counted(backend, django_capture_on_commit_callbacks):
     before = scrape(backend, "parley_unpriced_events_total")
-    backend.post("/v1/events", {"events": [an_event("a", model="no-such-model"), an_event("b", model="nor-this")]})
+    with django_capture_on_commit_callbacks(execute=True):
+        backend.post("/v1/events", {"events": [an_event("a", model="no-such-model"), an_event("b", model="nor-this")]})
     assert scrape(backend, "parley_unpriced_events_total") - before == 2
 
 

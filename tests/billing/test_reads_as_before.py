@@ -109,3 +109,22 @@ def test_a_read_that_remembers_puts_no_question_by_itself(
     monkeypatch.setattr(asking, "_answer", lambda *asked: by_themselves.append(asked) or put(*asked))  # type: ignore[func-returns-value]
     answers(client, at=NOW + dt.timedelta(seconds=1))
     assert not by_themselves
+
+
+def test_a_read_with_a_coupon_asks_nothing_a_second_time(caller: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    story = Story()
+    redeemed(a_coupon(), story.subscription, now=NOW)
+    client = caller("read")
+    answers(client)
+    asked, answer = [], asking._answer
+
+    def counted(driver: Any, question: Any, given: Any) -> Any:
+        asked.append(question.sql)
+        return answer(driver, question, given)
+
+    monkeypatch.setattr(asking, "_answer", counted)
+    answers(client)
+    assert asked == []
+    asking._remembered.clear()
+    answers(client)
+    assert len(asked) > len(PATHS)

@@ -2,9 +2,12 @@
 
 import datetime as dt
 import random
+from typing import Any
 
+import psycopg
 import pytest
 
+from metering import ingest as ingestion
 from metering.ingest import UnknownCustomer, ingest
 from metering.models import Event
 from metering.reports import UnusableReport
@@ -145,3 +148,22 @@ def test_the_server_times_do_not_matter() -> None:
     send([report("e1")], now=NOON)
     send([report("e2", 1)], now=LATER)
     assert [sitting.calls for sitting in sittings_of()] == [2]
+
+
+def test_an_event_without_a_rate_is_counted_once_though_its_first_try_loses_a_race(
+    monkeypatch: pytest.MonkeyPatch, committed: None
+) -> None:
+    acme()
+    counted: list[int] = []
+    leave, losing = ingestion.leave, [psycopg.errors.SerializationFailure()]
+
+    def left(*arguments: Any, **named: Any) -> None:
+        leave(*arguments, **named)
+        if losing:
+            raise losing.pop()
+
+    monkeypatch.setattr(ingestion, "leave", left)
+    monkeypatch.setattr(ingestion, "count_unpriced", counted.append)
+    assert send([report("e1"), report("e2")]) == ["accepted", "accepted"]
+    assert not losing
+    assert counted == [2]
