@@ -163,3 +163,17 @@ def test_the_probe_is_answered_while_everybody_else_is_turned_away(monkeypatch: 
         assert await ask(door, path="/livez") == (200, b'{"status":"alive"}')
 
     run(story)
+
+
+@pytest.mark.parametrize("headers", [[], [(b"content-length", b"0")]])
+def test_a_request_without_a_body_waits_for_none(headers: list[tuple[bytes, bytes]]) -> None:
+    answered = []
+
+    async def app(scope: Any, receive: Any, send: Any) -> None:
+        answered.append(scope["path"])
+
+    async def receive() -> Any:
+        raise AssertionError("there is nothing to read")
+
+    asyncio.run(Reception(app)({"type": "http", "path": "/v1/customers", "headers": headers}, receive, receive))
+    assert answered == ["/v1/customers"]
