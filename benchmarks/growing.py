@@ -10,6 +10,7 @@ from typing import NamedTuple
 import psycopg
 
 from benchmarks.ingesting import WAYS, send, wait_until_folded
+from benchmarks.machine import rounds
 from benchmarks.served import OURS, folding, web
 from benchmarks.workload import STREAM_LASTS
 
@@ -50,7 +51,7 @@ def measure_growth(data_dir: Path, key: str, *, rows: int, seconds: float, say: 
         nonlocal starts_at
         rates = []
         with folding(data_dir), web(OURS, data_dir) as port:
-            for number in range(3):
+            for number in rounds(3):
                 load = send(port, key, f"{name}-{number}", WAY, seconds, starts_at, random_ids=random_ids)
                 starts_at += STREAM_LASTS
                 rates.append(load.events_a_second)

@@ -11,6 +11,7 @@ from typing import NamedTuple
 import psycopg
 
 from benchmarks.load import Load, run_load
+from benchmarks.machine import rounds
 from benchmarks.raw_copy import raw_copy_rate
 from benchmarks.served import OBVIOUS, OURS, folding, web
 from benchmarks.watching import Watch, watching
@@ -20,7 +21,7 @@ FOLDED_WITHIN_S = 60.0
 
 
 class Effort(NamedTuple):
-    """How much is measured: rounds, seconds of load each, and how many rows are copied beside each."""
+    """How much is measured: undisturbed rounds, seconds of load each, and how many rows are copied beside each."""
 
     rounds: int
     seconds: float
@@ -74,20 +75,20 @@ def ingest_rounds(data_dir: Path, effort: Effort, key: str, *, say: Callable[[st
     """Measure everything; raises BooksDoNotMatch where the database disagrees with the answers."""
     starts_at = dt.datetime.now(dt.UTC) - dt.timedelta(days=2)
     with folding(data_dir), web(OURS, data_dir) as ours, web(OBVIOUS, data_dir) as obvious, watching(ours) as watch:
-        rounds = Rounds(defaultdict(list), defaultdict(list), watch)
-        for number in range(effort.rounds):
+        measured = Rounds(defaultdict(list), defaultdict(list), watch)
+        for number in rounds(effort.rounds):
             for name, way in WAYS.items():
                 port = ours if way.application == OURS else obvious
                 load = send(port, key, f"{name}-{number}", way, effort.seconds, starts_at)
                 starts_at += STREAM_LASTS
-                rounds.loads[name].append(load)
-                say(f"round {number + 1}: {name} {load.events_a_second:,.0f} events/s")
+                measured.loads[name].append(load)
+                say(f"round {number}: {name} {load.events_a_second:,.0f} events/s")
                 if (rows := RAW_BESIDE.get(name)) is not None:
-                    rounds.raw[rows].append(raw_copy_rate(effort.raw_rows, rows))
-                    say(f"round {number + 1}: raw COPY, {rows:,} a commit, {rounds.raw[rows][-1]:,.0f} rows/s")
+                    measured.raw[rows].append(raw_copy_rate(effort.raw_rows, rows))
+                    say(f"round {number}: raw COPY, {rows:,} a commit, {measured.raw[rows][-1]:,.0f} rows/s")
         wait_until_folded()
-    check_books(rounds)
-    return rounds
+    check_books(measured)
+    return measured
 
 
 def send(
@@ -109,15 +110,15 @@ def wait_until_folded() -> None:
             time.sleep(0.05)
 
 
-def check_books(rounds: Rounds) -> None:
+def check_books(measured: Rounds) -> None:
     """Every acknowledged event is stored once and counted in one conversation, and nothing else is."""
-    acknowledged = sum(load.counts["accepted"] for way in OUR_WAYS for load in rounds.loads[way])
+    acknowledged = sum(load.counts["accepted"] for way in OUR_WAYS for load in measured.loads[way])
     counts = "SELECT (SELECT count(*) FROM metering_event), (SELECT sum(calls) FROM metering_conversation)"
     with psycopg.connect(os.environ["DATABASE_URL"]) as connection:
         stored, folded = connection.execute(counts).fetchone() or (None, None)
     if not acknowledged == stored == folded:
         raise BooksDoNotMatch(f"acknowledged {acknowledged:,}, stored {stored:,}, in conversations {folded:,}")
-    if other := sum(load.counts["other"] for loads in rounds.loads.values() for load in loads):
+    if other := sum(load.counts["other"] for loads in measured.loads.values() for load in loads):
         raise BooksDoNotMatch(f"{other:,} events were answered with something else than accepted")
 
 

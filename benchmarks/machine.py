@@ -4,12 +4,16 @@ import os
 import platform
 from collections.abc import Iterator
 from contextlib import contextmanager
+from itertools import count
 from pathlib import Path
 
 import psycopg
 
 STEAL = 7
 """Where the time taken by the host's other machines stands among the figures of Linux."""
+ALONE = 0.02
+"""Of the processors' time others may have had so much in a round that counts as one left alone."""
+MOST_TIMES = 3
 
 
 def machine() -> str:
@@ -31,9 +35,27 @@ def telling_stolen_time(what: str) -> Iterator[None]:
     """Print afterwards which share of the processors' time the host gave to others, where Linux says so."""
     before = _processor_time()
     yield
+    print(f"{what}: other machines had {_stolen_since(before):.0%} of these processors' time.", flush=True)
+
+
+def rounds(wanted: int) -> Iterator[int]:
+    """The numbers of the rounds to measure: until others have left us alone in so many, MOST_TIMES as many at most.
+
+    The best of them counts: what the host gives to others is nothing that a program does better or worse.
+    """
+    alone = 0
+    for number in count(1):
+        before = _processor_time()
+        yield number
+        alone += _stolen_since(before) <= ALONE
+        if alone == wanted or number == MOST_TIMES * wanted:
+            return
+
+
+def _stolen_since(before: list[int]) -> float:
+    """The share of the processors' time that others had; 0 where nobody says."""
     spent = [now - then for now, then in zip(_processor_time(), before, strict=True)]
-    if sum(spent):
-        print(f"{what}: other machines had {spent[STEAL] / sum(spent):.0%} of these processors' time.", flush=True)
+    return spent[STEAL] / sum(spent) if sum(spent) else 0.0
 
 
 def _processor_time() -> list[int]:

@@ -8,11 +8,11 @@ from pathlib import Path
 from django.db import connection
 
 from benchmarks.customers import create_conversations, create_customers
+from benchmarks.machine import rounds
 from benchmarks.served import OURS, web
 
 CONVERSATIONS = 1_000_000
 ROUNDS = 3
-"""The best counts, as with everything that is measured beside strangers' work."""
 MONTH = dt.timedelta(days=30)
 """Nearly over. What began on its last day, idle for less than one, is still open: every thirtieth conversation."""
 PATHS = {
@@ -45,8 +45,8 @@ def measure_reads(data_dir: Path, *, quick: bool, now: dt.datetime) -> dict[str,
         print(
             f"{conversations:,} conversations: the first read takes {1000 * first_s:.0f} ms; from then on,", flush=True
         )
-        p99_ms = {name: [_p99_ms(client, name, key, reads) for _ in range(ROUNDS)] for name in PATHS}
-    return {f"{name}, {conversations:,} conversations": min(rounds) for name, rounds in p99_ms.items()}
+        p99_ms = {name: min(_p99_ms(client, name, key, reads) for _ in rounds(ROUNDS)) for name in PATHS}
+    return {f"{name}, {conversations:,} conversations": best for name, best in p99_ms.items()}
 
 
 def _p99_ms(client: http.client.HTTPConnection, name: str, key: str, reads: int) -> float:
