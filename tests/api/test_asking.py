@@ -13,8 +13,7 @@ from django.db import OperationalError, ProgrammingError, connection, transactio
 from psycopg.pq import TransactionStatus
 
 from api import asking
-from api.asking import Question, Row, _remembered, ask, asked_as_before, columns, instance
-from api.models import ApiKey
+from api.asking import Question, Row, _remembered, ask, asked_as_before
 from api.prepared import prepared_on
 
 SAID = Question("SELECT %(said)s::text || %(said)s::text, %(other)s::text")
@@ -65,20 +64,6 @@ def test_values_go_and_come_as_they_are(kind: str) -> None:
 def test_documents_come_read() -> None:
     question = Question("""SELECT '{"simple": 2}'::jsonb""")
     assert twice_and_within_a_transaction(question) == [[({"simple": 2},)]] * 3
-
-
-def test_a_row_becomes_an_instance() -> None:
-    made = ApiKey(
-        lookup_id="0" * 16, name="Acme", scopes=["read"], secret_sha256=b"\0" * 32, created_at=VALUES["timestamptz"]
-    )
-    with transaction.atomic():
-        made.save()
-        key = Question(f"SELECT {columns(ApiKey, 'k')} FROM api_apikey k WHERE lookup_id = %(lookup_id)s")
-        (row,) = ask(key, {"lookup_id": made.lookup_id})
-        read = instance(ApiKey, row)
-        assert read == made and not read._state.adding
-        assert (read.name, read.scopes, read.created_at) == (made.name, made.scopes, made.created_at)
-        transaction.set_rollback(True)
 
 
 def test_within_a_transaction_it_is_a_part_of_it_though_it_comes_first() -> None:
