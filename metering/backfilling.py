@@ -51,14 +51,17 @@ def backfill(
     dry_run: bool,
     by: str,
     clock: Clock,
+    admit: Callable[[int], object] = lambda rows: None,
     progress: Callable[[int], object] = lambda rows: None,
 ) -> Backfill:
     """Store a file, or say what would become of it; its report. Not inside a transaction, for a file of any size.
 
-    `by` is who sends it; `progress` is called with the rows of each batch. Raises UnusableFile (nothing was stored),
-    RunsElsewhere, IngestContended (send it again).
+    `by` is who sends it; `admit` is called with the number of all rows before anything is stored, and may raise;
+    `progress` with those of each batch. Raises UnusableFile (nothing was stored), RunsElsewhere, IngestContended (send
+    it again).
     """
     found = survey(file)
+    admit(found.rows)
     if dry_run:
         with transaction.atomic():
             return _try(file, found, by=by, clock=clock, progress=progress)

@@ -2,8 +2,10 @@
 
 import csv
 import io
+import time
 import uuid
 from collections.abc import Iterator
+from functools import partial
 from typing import Annotated
 
 from django.http import StreamingHttpResponse
@@ -12,9 +14,11 @@ from msgspec import Meta
 from rest_framework.request import Request
 
 from api.bodies import read_body
-from api.endpoints import Answer, Endpoint, operation
+from api.endpoints import Answer, Endpoint, operation, require_scope
+from api.models import ApiKey
 from api.pagination import Page, PageQuery, paginated
 from api.problems import not_found, unsupported_media_type
+from api.rate_limits import require_admission
 from api.strict_json import BadJson, Body, decode
 from metering.backfill_columns import UnusableFile
 from metering.backfill_reading import CSV, NDJSON, EventFile
@@ -60,6 +64,7 @@ class Backfills(Endpoint):
         "Sending a file again is harmless: events are stored once, and a run that was cut off goes on.",
     )
     def post(self, request: Request, query: UploadQuery) -> Answer:
+        key = require_scope(request, "backfill")
         format = _format(request)
         body = read_body(request, FILE_LIMIT)
         file = EventFile(
@@ -69,7 +74,9 @@ class Backfills(Endpoint):
             query.customer or "",
             _mapping(query.mapping),
         )
-        record = backfill(file, dry_run=query.dry_run, by=str(request.auth), clock=timezone.now)
+        record = backfill(
+            file, dry_run=query.dry_run, by=str(request.auth), clock=timezone.now, admit=partial(_admit, key)
+        )
         return Answer(report_of(record), location=f"/v1/backfills/{record.id}")
 
     @operation(scope="read", query=PageQuery, returns=Page[BackfillOut], summary="List backfills")
@@ -114,6 +121,11 @@ class UndoneBackfill(Endpoint):
     )
     def post(self, request: Request, backfill_id: uuid.UUID) -> BackfillReport:
         return report_of(undo_backfill(backfill_id, clock=timezone.now))
+
+
+def _admit(key: ApiKey, rows: int) -> None:
+    """Count the rows of a file, or refuse them; the request itself has been counted. Raises Problem 429."""
+    require_admission(key, events=rows, requests=0, now_s=time.monotonic())
 
 
 def _csv(record: Backfill) -> Iterator[bytes]:

@@ -10,11 +10,13 @@ from typing import Any
 import pytest
 from django.core.management import CommandError, call_command
 
+from api.keys import create_key
+from api.rate_limits import RateLimit
 from metering.catching_up import fold_waiting
 from metering.models import Backfill, Event
 from tests.cast import LATER, acme, report, settled
 from tests.metering.backfills import as_csv, everything, ndjson, sent
-from tests.rest import Caller
+from tests.rest import LONG_AGO, Caller
 
 pytestmark = pytest.mark.django_db
 URL = "/v1/backfills"
@@ -49,6 +51,16 @@ def test_a_file_is_stored_reported_and_listed(filer: Caller) -> None:
     listed = filer.get(URL).json()["data"]
     assert [{**row, "problems": [], "kept": []} for row in listed] == [record]
     assert Event.objects.count() == 3
+
+
+def test_the_rows_of_a_file_count_against_the_rate_of_the_key() -> None:
+    acme()
+    _, key = create_key("files", ["backfill"], rate_limit=RateLimit(events_per_s=1, events_burst=2), now=LONG_AGO)
+    slow = Caller(key)
+    assert slow.post(URL, as_csv(sent(CALLS)), content_type="text/csv").status_code == 201
+    refused = slow.post(URL, as_csv(sent([report("e4")])), content_type="text/csv")
+    assert (refused.status_code, refused["RateLimit-Limit"]) == (429, "1")
+    assert Backfill.objects.count() == 1
 
 
 def test_csv_ndjson_and_gzip_of_the_same_events_store_the_same(filer: Caller) -> None:
