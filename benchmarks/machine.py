@@ -35,27 +35,30 @@ def telling_stolen_time(what: str) -> Iterator[None]:
     """Print afterwards which share of the processors' time the host gave to others, where Linux says so."""
     before = _processor_time()
     yield
-    print(f"{what}: other machines had {_stolen_since(before):.0%} of these processors' time.", flush=True)
+    stolen = _stolen_since(before)
+    if stolen is not None:
+        print(f"{what}: other machines had {stolen:.0%} of these processors' time.", flush=True)
 
 
 def rounds(wanted: int) -> Iterator[int]:
     """The numbers of the rounds to measure: until others have left us alone in so many, MOST_TIMES as many at most.
 
-    The best of them counts: what the host gives to others is nothing that a program does better or worse.
+    The best of them counts: what the host gives to others is nothing that a program does better or worse. Where nobody
+    says what it gives, every round is taken for one.
     """
     alone = 0
     for number in count(1):
         before = _processor_time()
         yield number
-        alone += _stolen_since(before) <= ALONE
+        alone += (_stolen_since(before) or 0) <= ALONE
         if alone == wanted or number == MOST_TIMES * wanted:
             return
 
 
-def _stolen_since(before: list[int]) -> float:
-    """The share of the processors' time that others had; 0 where nobody says."""
+def _stolen_since(before: list[int]) -> float | None:
+    """The share of the processors' time that others had; None where nobody says."""
     spent = [now - then for now, then in zip(_processor_time(), before, strict=True)]
-    return spent[STEAL] / sum(spent) if sum(spent) else 0.0
+    return spent[STEAL] / sum(spent) if sum(spent) else None
 
 
 def _processor_time() -> list[int]:
