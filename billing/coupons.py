@@ -169,11 +169,6 @@ def end_redemption(
         return redemption
 
 
-def discounts_for(subscription: Subscription, period_index: int) -> list[PeriodDiscount]:
-    """What is taken off a period, in order: discounts on some of its lines before those on all, older before newer."""
-    return discounts_in(redemptions_of([subscription.pk])[subscription.pk], period_index)
-
-
 def redemptions_of(subscription_ids: Iterable[uuid.UUID]) -> dict[uuid.UUID, list[Redemption]]:
     """All that was redeemed for these subscriptions, by their ids, older before newer; each with its coupon."""
     redeemed: dict[uuid.UUID, list[Redemption]] = {pk: [] for pk in subscription_ids}
@@ -184,7 +179,10 @@ def redemptions_of(subscription_ids: Iterable[uuid.UUID]) -> dict[uuid.UUID, lis
 
 
 def discounts_in(redeemed: Iterable[Redemption], period_index: int) -> list[PeriodDiscount]:
-    """What a subscription's redemptions, older before newer, take off one of its periods; as `discounts_for`."""
+    """What a subscription's redemptions, older before newer, take off one of its periods, in order.
+
+    Discounts on some of its lines come before those on all, older before newer.
+    """
     discounts = [_period_discount(redemption) for redemption in redeemed if _in_force(redemption, period_index)]
     return sorted(discounts, key=lambda discount: discount.on == "all")
 

@@ -31,7 +31,6 @@ DAY = dt.timedelta(days=1)
 STILL_OPEN = f"{CLASSIFY_OPEN} AND c.settles_at >= %(start)s AND c.settles_at < %(end)s"
 # Looked at only where the terms ask for it: a plain count reads nothing but the index.
 BILLABLE = "outcome = ANY(%(outcomes)s)"
-NOT_BILLABLE = "outcome <> ALL(%(outcomes)s) OR outcome IS NULL"
 METER = f"""
 CASE WHEN tier = ANY(%(peak_tiers)s) AND settles_at <@ %(peak)s::tstzmultirange THEN tier || '{PEAK}' ELSE tier END"""
 
@@ -85,16 +84,6 @@ def count_open(
     Which tier that is, and whether it is billable, is said by what is known of them now.
     """
     sql = f"WITH {RULES} SELECT {_meter(meters)}, count(*) FROM ({STILL_OPEN}) c WHERE {_billable(meters)} GROUP BY 1"
-    return _counted(sql, customer_id, start, end, meters)
-
-
-def count_unbillable(
-    customer_id: uuid.UUID, start: dt.datetime, end: dt.datetime, *, meters: Meters
-) -> dict[str | None, int]:
-    """Settled conversations in [start, end) that cost nothing, by the outcome (None: without) that makes them free."""
-    if meters.billable_outcomes is None:
-        return {}
-    sql = COUNT_SETTLED.format(by="outcome", which=NOT_BILLABLE, uncut="")
     return _counted(sql, customer_id, start, end, meters)
 
 

@@ -95,16 +95,6 @@ class PricedTier(msgspec.Struct, frozen=True, kw_only=True):
         return written
 
 
-def price_usage(terms: Terms, counts: Mapping[str, int]) -> list[PricedTier]:
-    """Every meter of the terms priced for a whole period with these `counts` by tier (none: 0), in their order.
-
-    What a commitment or a minimum adds to that is for `period_bill.bill_period` to say. UnpricedTier when
-    conversations were counted in a tier that the plan does not price.
-    """
-    found = metered(terms, counts)
-    return [price_tier(meter, rate, found[meter]) for meter, rate in meters(terms).items()]
-
-
 def metered(terms: Terms, counts: Mapping[str, int]) -> dict[str, int]:
     """How much of each meter of the terms was used, from `counts` by tier, or by tier + "@peak" at peak hours.
 

@@ -9,9 +9,10 @@ from billing.books.coupons import COUPONS
 from billing.books.invoices import INVOICES
 from billing.books.periods import PERIODS
 from billing.books.prices import PRICES
-from billing.coupons import create_coupon, redeem
+from billing.coupons import create_coupon, discounts_in, redeem, redemptions_of
 from billing.models import Coupon, Redemption
 from plans.models import Subscription
+from plans.period_bill import PeriodDiscount
 from tests.cast import NOON
 
 
@@ -26,6 +27,11 @@ def a_coupon(code: str = "SPRING", *, percent: str | None = None, amount: str | 
 
 def redeemed(coupon: Coupon, subscription: Subscription, *, now: dt.datetime = NOON, **fields: Any) -> Redemption:
     return redeem(coupon.code, subscription, now=now, **fields)
+
+
+def discounts_for(subscription: Subscription, period_index: int) -> list[PeriodDiscount]:
+    """What is taken off a period."""
+    return discounts_in(redemptions_of([subscription.pk])[subscription.pk], period_index)
 
 
 def assert_bills_hold(now: dt.datetime) -> None:

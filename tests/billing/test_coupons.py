@@ -17,13 +17,12 @@ from billing.coupons import (
     InvalidCoupon,
     RedemptionRefused,
     archive_coupon,
-    discounts_for,
     end_redemption,
 )
 from billing.models import Coupon, Redemption
 from plans.models import Customer, Subscription
 from tests.billing.books import DEC_2, FEB_2, GRACE, JAN_2, all_billed, billed, conversations, happened, lines_of
-from tests.billing.discounts import a_coupon, assert_bills_hold, redeemed
+from tests.billing.discounts import a_coupon, assert_bills_hold, discounts_for, redeemed
 from tests.billing.test_at_once import together
 from tests.cast import NOON, a_plan, acme, bolt, canceled, create_customer, subscribed
 from tests.metering.conftest import Sessions

@@ -8,7 +8,6 @@ from typing import Any
 import pytest
 
 from plans.money import format_amount
-from plans.pricing import price_usage
 from tests.billing.stripe_desk import Desk, open_desk, start_stripe  # noqa: F401
 from tests.docs import bills, figures
 from tests.docs.page import MONEY, Block, arrows, blocks, matched, minor, normal, terms, text
@@ -137,6 +136,11 @@ def test_a_sum_that_is_wrong_or_not_understood_is_noticed(line: str) -> None:
 
 def test_the_example_of_the_field_bills_65_00() -> None:
     counts = {"simple": 1200, "standard": 300, "complex": 40, "enterprise": 2}
-    lines = [priced.amount for priced in price_usage(terms("growth"), counts)]
-    assert lines == [Decimal("4.00"), Decimal("5.00"), Decimal("6.00"), Decimal("1.00")]
-    assert format_amount(bills.whole_month(terms("growth"), counts).total, "USD") == "65.00"
+    bill = bills.whole_month(terms("growth"), counts)
+    assert [priced.amount for priced in bill.usage[0]] == [
+        Decimal("4.00"),
+        Decimal("5.00"),
+        Decimal("6.00"),
+        Decimal("1.00"),
+    ]
+    assert format_amount(bill.total, "USD") == "65.00"

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from api.asking import Question
 from metering import reading
 from metering.models import OpenConversation
-from metering.reading import count_open, count_settled, count_unbillable
+from metering.reading import count_open, count_settled
 from plans.meters import Meters, PeakWindow, meter_of
 from plans.models import Customer
 from tests.cast import acme, at, bolt, report, send, settled
@@ -49,15 +49,14 @@ def test_what_settles_at_peak_hours_is_counted_apart(
     assert count(customer.id, at(0), at(24)) == {"simple": 3, "standard": 1}
 
 
-def test_what_has_no_billable_outcome_is_not_counted_and_said_to_be_free(customer: Customer) -> None:
+def test_what_has_no_billable_outcome_is_not_counted(customer: Customer) -> None:
     happened(1, 2, outcome="resolved")
     happened(3, 4, 5, outcome="escalated")
     happened(6, outcome=None)
     settled()
     meters = Meters(billable_outcomes=("resolved", "done"))
     assert count_settled(customer.id, at(0), at(24), meters=meters) == {"simple": 2}
-    assert count_unbillable(customer.id, at(0), at(24), meters=meters) == {"escalated": 3, None: 1}
-    assert count_unbillable(customer.id, at(0), at(24), meters=Meters()) == {}
+    assert count_settled(customer.id, at(0), at(24)) == {"simple": 6}
 
 
 def test_only_the_customers_own_conversations_are_counted(customer: Customer) -> None:
@@ -66,7 +65,6 @@ def test_only_the_customers_own_conversations_are_counted(customer: Customer) ->
     settled()
     meters = Meters(("resolved",), AFTERNOONS, frozenset({"simple"}))
     assert count_settled(customer.id, at(0), at(24), meters=meters) == {}
-    assert count_unbillable(customer.id, at(0), at(24), meters=Meters(billable_outcomes=("done",))) == {}
 
 
 def test_a_plain_count_reads_nothing_but_the_index(customer: Customer, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -101,10 +99,9 @@ def test_counting_in_sql_is_the_pure_rule(
         )
         within = [(outcome, instant) for instant, outcome in settling if start <= instant < end]
         expected = Counter(meter_of(meters, "simple", *one) for one in within)
-        free = expected.pop(None, 0)
+        del expected[None]  # what costs nothing
         assert count_open(customer.id, start, end, meters=meters) == expected
         settled()
         assert not OpenConversation.objects.exists()
         assert count_settled(customer.id, start, end, meters=meters) == expected
-        assert sum(count_unbillable(customer.id, start, end, meters=meters).values()) == free
         transaction.set_rollback(True)

@@ -10,8 +10,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from plans.money import to_minor
-from plans.pricing import PricedTier, UnpricedTier, metered, price_free, price_tier, price_usage
-from plans.terms import Committed, Flat, Graduated, Package, Price, Step, TierRate, Volume
+from plans.pricing import PricedTier, UnpricedTier, metered, price_free, price_tier
+from plans.terms import Committed, Flat, Graduated, Package, Price, Step, Terms, TierRate, Volume, meters
 from plans.terms_reading import parse_terms
 
 
@@ -24,6 +24,12 @@ STEPS = (step(5, "0", "1"), step(10, "1", "2"), step(None, "2"))
 
 def priced(price: Price, quantity: int, included: int = 0) -> PricedTier:
     return price_tier("simple", TierRate(included=included, price=price), quantity)
+
+
+def price_usage(terms: Terms, counts: dict[str, int]) -> list[PricedTier]:
+    """Every meter of the terms, for a whole period by itself."""
+    found = metered(terms, counts)
+    return [price_tier(meter, rate, found[meter]) for meter, rate in meters(terms).items()]
 
 
 @pytest.mark.parametrize(
